@@ -1,0 +1,1 @@
+"""The local SQLite state, a cache of the manifests. Rule: can be deleted at any time."""

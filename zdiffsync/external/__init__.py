@@ -1,0 +1,1 @@
+"""The doors to zfs, rclone and restic. Rule: the only package that starts processes."""

@@ -1,0 +1,55 @@
+"""Where content of the old version lies: a bounded index of short samples, looked up at any offset.
+
+As in rsync, one side is sampled at a fixed spacing and the other looked up byte by byte; but only one
+spacing's length of the new version has to be looked up to hit a sample, wherever the content has moved to.
+Rule: at most `MAX_ANCHORS` samples whatever the size; a sample is only a hint until bytes were compared.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from zdiffsync.format.align_ranges import Range
+from zdiffsync.model.bytesource import ByteSource
+
+KEY_LENGTH = 32
+MAX_ANCHORS = 1 << 18
+
+_MIN_SPACING = 1 << 10
+# Bytes read at once while the spacing is smaller than that.
+_READ = 1 << 20
+# Runs, padding and the like occur everywhere: a sample of fewer different bytes finds nothing.
+_MIN_DISTINCT = 8
+
+
+class AnchorIndex:
+    """Samples of the bytes of `old` in `ranges`, every `spacing` bytes."""
+
+    def __init__(self, old: ByteSource, ranges: Iterable[Range]) -> None:
+        ranges = list(ranges)
+        total = sum(end - start for start, end in ranges)
+        self.spacing = _MIN_SPACING
+        while total // self.spacing > MAX_ANCHORS:
+            self.spacing *= 2
+        self._offsets: dict[bytes, int] = {}
+        for start, end in ranges:
+            for at in range(start, end, max(_READ, self.spacing)):
+                self._sample(old, at, min(at + _READ, end))
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def hits(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield (offset in `data`, offset in the old version) of every sample found in `data`."""
+        offsets = self._offsets
+        for at in range(len(data) - KEY_LENGTH + 1):
+            found = offsets.get(data[at : at + KEY_LENGTH])
+            if found is not None:
+                yield at, found
+
+    def _sample(self, old: ByteSource, start: int, end: int) -> None:
+        # A wide spacing needs the sample alone, not the bytes up to the next one.
+        length = min(KEY_LENGTH if self.spacing >= _READ else end - start, end - start)
+        data = old.read(start, length)
+        for at in range(0, length - KEY_LENGTH + 1, self.spacing):
+            key = data[at : at + KEY_LENGTH]
+            if len(set(key)) >= _MIN_DISTINCT:
+                self._offsets.setdefault(key, start + at)

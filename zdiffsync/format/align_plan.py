@@ -1,0 +1,67 @@
+"""A plan: which ranges of the new version are zeros, lie in the old version, or differ from it.
+
+The scan makes one, the alignment refines it, the encoder turns it into ops.
+Rule: pieces cover the new version from first byte to last, in order, without gap or overlap.
+"""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from zdiffsync.format.windows import DIGEST_SIZE
+
+
+class PieceKind(IntEnum):
+    """What is known about a range of the new version."""
+
+    ZERO = 0
+    SAME = 1
+    DIFFERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes `start` to `end` of the new version.
+
+    SAME: they are those from `old` to `old_end`; `digest` is theirs, or None where nothing was read.
+    DIFFERS: what they came from lies most likely between `old` and `old_end`.
+    """
+
+    kind: PieceKind
+    start: int
+    end: int
+    old: int = 0
+    old_end: int = 0
+    digest: bytes | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes of the new version."""
+        return self.end - self.start
+
+
+class Plan:
+    """Pieces in columns: a terabyte with a million scattered changes must not cost a gigabyte."""
+
+    def __init__(self) -> None:
+        self._numbers = array("Q")
+        self._digests = bytearray()
+
+    def add(self, piece: Piece) -> None:
+        """Append `piece`."""
+        kind = piece.kind << 1 | (piece.digest is not None)
+        self._numbers.extend((kind, piece.start, piece.end, piece.old, piece.old_end))
+        self._digests += piece.digest or bytes(DIGEST_SIZE)
+
+    def __iter__(self) -> Iterator[Piece]:
+        columns = iter(self._numbers)
+        rows = zip(columns, columns, columns, columns, columns, strict=True)
+        for number, (kind, start, end, old, old_end) in enumerate(rows):
+            at = number * DIGEST_SIZE
+            digest = bytes(self._digests[at : at + DIGEST_SIZE]) if kind & 1 else None
+            yield Piece(PieceKind(kind >> 1), start, end, old, old_end, digest)
+
+    def differing(self) -> Iterator[Piece]:
+        """Yield the pieces that differ."""
+        return (piece for piece in self if piece.kind is PieceKind.DIFFERS)

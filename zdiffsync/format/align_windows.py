@@ -1,0 +1,80 @@
+"""The last step of the alignment: short pieces are gathered into windows, each with its old range.
+
+A window is what one patch covers: bounded, so that any byte can be had without reading the whole file.
+Rule: a piece that differs leaves here no longer than a window, with an old range a reader can hold.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from zdiffsync.format.align import Aligner
+from zdiffsync.format.align_plan import Piece, PieceKind
+from zdiffsync.format.align_scan import MIN_COPY, same
+from zdiffsync.model.bytesource import ByteSource
+
+# The old range is widened by this share of the window to both sides, but not by less than a page.
+_WIDEN_SHARE = 8
+_WIDEN_LEAST = 4 << 10
+
+
+def windows(
+    pieces: Iterable[Piece], new: ByteSource, old: ByteSource, *, aligner: Aligner | None, length: int
+) -> Iterator[Piece]:
+    """Yield `pieces` with all that differs refined by `aligner`, in windows of at most `length` bytes."""
+    for piece in _gathered(_parts(pieces, new, aligner, length), length):
+        yield _widened(piece, old.size, length) if piece.kind is PieceKind.DIFFERS else piece
+
+
+def _parts(pieces: Iterable[Piece], new: ByteSource, aligner: Aligner | None, length: int) -> Iterator[Piece]:
+    for piece in pieces:
+        if piece.kind is not PieceKind.DIFFERS:
+            yield piece
+            continue
+        for part in [piece] if aligner is None else aligner.refine(piece):
+            if part.kind is PieceKind.SAME and part.length >= MIN_COPY:
+                yield from same(new, part.start, part.end, part.old, digest=True)
+            else:
+                # Equal, but too short for an op: within a window it still tells where the old bytes lie.
+                yield from _cut(replace(part, kind=PieceKind.DIFFERS), length)
+
+
+def _cut(piece: Piece, length: int) -> Iterator[Piece]:
+    """Cut a long difference into windows, its old range in proportion."""
+    old_length = piece.old_end - piece.old
+    # A range of a wholly other length was not stretched: something was added or removed somewhere in it.
+    if not piece.length // 2 <= old_length <= piece.length * 2:
+        old_length = min(old_length, piece.length)
+    for start in range(piece.start, piece.end, length):
+        end = min(start + length, piece.end)
+        low = piece.old + (start - piece.start) * old_length // piece.length
+        high = piece.old + (end - piece.start) * old_length // piece.length
+        yield Piece(PieceKind.DIFFERS, start, end, low, high)
+
+
+def _gathered(parts: Iterable[Piece], length: int) -> Iterator[Piece]:
+    """Join neighbouring differences whose old ranges lie near each other."""
+    window: Piece | None = None
+    for part in parts:
+        differs = part.kind is PieceKind.DIFFERS
+        joined = _joined(window, part, length) if differs and window else None
+        if window and not joined:
+            yield window
+        window = joined or (part if differs else None)
+        if not differs:
+            yield part
+    if window:
+        yield window
+
+
+def _joined(window: Piece, part: Piece, length: int) -> Piece | None:
+    old, old_end = min(window.old, part.old), max(window.old_end, part.old_end)
+    joined = Piece(PieceKind.DIFFERS, window.start, part.end, old, old_end)
+    if joined.length > length or old_end - old > 2 * joined.length:
+        return None
+    return joined
+
+
+def _widened(piece: Piece, old_size: int, length: int) -> Piece:
+    margin = max(_WIDEN_LEAST, piece.length // _WIDEN_SHARE)
+    old = max(0, min(piece.old, old_size) - margin)
+    return replace(piece, old=old, old_end=min(piece.old_end + margin, old + 2 * length, old_size))

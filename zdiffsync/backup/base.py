@@ -1,0 +1,101 @@
+"""A base: a whole snapshot handed to restic, and what restic cannot carry kept beside it.
+
+Rule: the restic snapshot is only part of a point once the manifest that names it is uploaded.
+"""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from zdiffsync.backup.changes import Detection
+from zdiffsync.backup.choice import Choice
+from zdiffsync.backup.commit import Outcome, PointCommit
+from zdiffsync.backup.contents import ContentStats
+from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.point import PointStats
+from zdiffsync.backup.report import PointReport, point_report
+from zdiffsync.backup.session import Session
+from zdiffsync.backup.stopwatch import Stopwatch
+from zdiffsync.backup.survey import Survey, supplement, survey
+from zdiffsync.external import zfs
+from zdiffsync.external.restic import BackupSummary, exclude_patterns
+from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.format.manifest import Header
+
+_STALL = 3600.0  # seconds without a word from restic; it reports at least its progress
+
+
+def make_base(
+    session: Session, header: Header, new: zfs.Snapshot, excludes: Excludes, choice: Choice
+) -> PointReport:
+    """Store one base and commit it. Raises ResticError, RemoteError, ZfsError; nothing is committed then."""
+    watch = Stopwatch()
+    with SnapshotTree(zfs.snapshot_directory(new.dataset, new.label)) as tree:
+        with watch.stage("survey"), session.progress("surveying", unit="files") as bar:
+            found = survey(tree, excludes, bar.advance)
+        with watch.stage("restic"):
+            summary = _restic(session, header, tree, found, choice)
+        session.catalog.journal.base_done(header.dataset, summary.snapshot_id)
+        changes = supplement(tree, found)
+        ours = set(found.names.values()) - {found.names[b""]}
+
+        def base_path(identity: Identity, _old_path: bytes | None) -> bytes | None:
+            return None if identity in ours else changes.places[identity][1]
+
+        header = replace(header, restic=summary.snapshot_id)
+        commit = PointCommit(
+            session, header, old=None, new=tree, view=None, base_path=base_path, last_numbers=(0, 0)
+        )
+
+        def report(outcome: Outcome) -> PointReport:
+            seconds = watch.seconds | {"store": outcome.seconds}
+            failed = [(os.fsdecode(path), reason) for path, reason in summary.failed]
+            made = point_report(
+                header, changes.detection, outcome, seconds, reason=choice.reason,
+                files_total=found.files, bytes_total=found.size,
+                read_bytes=summary.bytes_read, uploaded_bytes=summary.bytes_added_packed + outcome.uploaded,
+            )  # fmt: skip
+            return replace(
+                made,
+                skipped=failed + made.skipped,
+                skipped_paths=[path.hex() for path, _reason in summary.failed] + made.skipped_paths,
+            )
+
+        return report(commit.commit(changes, lambda outcome: report(outcome).as_stats()))
+
+
+def preview_base(
+    session: Session, header: Header, new: zfs.Snapshot, excludes: Excludes, choice: Choice
+) -> PointReport:
+    """Tell what a base would hold; stores nothing."""
+    watch = Stopwatch()
+    with (
+        SnapshotTree(zfs.snapshot_directory(new.dataset, new.label)) as tree,
+        watch.stage("survey"),
+        session.progress("surveying", unit="files") as bar,
+    ):
+        found = survey(tree, excludes, bar.advance)
+    return point_report(
+        header, Detection("full walk"), Outcome(PointStats(), ContentStats(), 0, 0.0), watch.seconds,
+        reason=choice.reason, files_total=found.files, bytes_total=found.size,
+    )  # fmt: skip
+
+
+def _restic(
+    session: Session, header: Header, tree: SnapshotTree, found: Survey, choice: Choice
+) -> BackupSummary:
+    patterns = exclude_patterns(tree.root, [*found.excluded, *found.left_to_us])
+    session.settings.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (
+        NamedTemporaryFile(dir=session.settings.staging) as file,
+        session.progress("base", found.size) as bar,
+    ):
+        file.write(b"".join(pattern + b"\n" for pattern in patterns))
+        file.flush()
+        return session.restic.backup(
+            tree.descriptor, parent=choice.parent_base, tags=["zdiffsync", f"dataset={header.dataset}"],
+            host=header.host, time=datetime.fromtimestamp(header.created_ns / 1e9, UTC),
+            exclude_file=Path(file.name) if patterns else None, progress=bar, stall=_STALL,
+        )  # fmt: skip

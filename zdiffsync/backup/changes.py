@@ -1,0 +1,59 @@
+"""What reconcile found out: the differences between two snapshots, by object.
+
+Made by backup.reconcile, turned into manifest records by backup.increment.
+Rule: complete. Applying these changes to the old tree gives the new tree.
+"""
+
+from dataclasses import dataclass, field
+
+from zdiffsync.external.tree import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class NameChange:
+    """In directory `parent`, `name` now leads to `child` (None: to nothing)."""
+
+    parent: Identity
+    name: bytes
+    child: Identity | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """An object that may differ: its path then (None: new) and all its names now, sorted.
+
+    `compare` says that the content must be compared even where the times are equal.
+    `ranges` are the changed (offset, length) in bytes when the stream told them, else None.
+    """
+
+    identity: Identity
+    old_path: bytes | None
+    names: tuple[bytes, ...]
+    compare: bool = False
+    ranges: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(slots=True)
+class Detection:
+    """How the changes were found; goes into the report."""
+
+    method: str
+    rows: int = 0
+    problem: str | None = None
+    certified: bool = False
+    uncertified_because: str | None = None
+    misses: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """All differences. `places` gives (old path, new path) of every object mentioned.
+
+    `links` holds the ledger's changed rows: all names of an object that has or had several.
+    """
+
+    names: tuple[NameChange, ...]
+    objects: tuple[ObjectChange, ...]
+    places: dict[Identity, tuple[bytes | None, bytes | None]]
+    links: dict[Identity, tuple[bytes, ...]]
+    detection: Detection

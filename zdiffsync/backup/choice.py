@@ -1,0 +1,86 @@
+"""Base or increment: what the next point of a dataset has to be, and why.
+
+Rule: an increment only where the last point's own snapshot is still there; the reason for a base
+always stands in the report.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.session import Session
+from zdiffsync.catalog.catalog import Point
+from zdiffsync.catalog.journal import UnfinishedRun
+from zdiffsync.external import zfs
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where the next point goes. `parent` is the snapshot to compare with, None for a base."""
+
+    chain: str
+    sequence: int
+    last: Point | None
+    parent: zfs.Snapshot | None
+    reason: str | None
+
+    @property
+    def parent_base(self) -> str | None:
+        """The restic snapshot that a new base can take unchanged files from."""
+        return self.last.restic if self.last else None
+
+    def resumes(self, run: UnfinishedRun) -> bool:
+        """Whether this continues exactly what `run` had begun."""
+        parent = self.parent.guid if self.parent else None
+        return (self.chain, self.sequence, parent) == (run.chain, run.sequence, run.parent_guid)
+
+
+def choose(
+    session: Session, dataset: str, last: Point | None, excludes: Excludes, *, now_ns: int, force: bool
+) -> Choice:
+    """Decide on the point after `last`; `now_ns` is the new snapshot's time."""
+    reason = _reason_for_base(session, last, excludes, now_ns, force=force)
+    if reason is None:
+        assert last is not None, "the first point of a dataset has a reason to be a base"
+        return _increment(dataset, last)
+    return _base(last, reason)
+
+
+def choose_again(dataset: str, last: Point | None, run: UnfinishedRun) -> Choice:
+    """Decide as the broken-off `run` had decided, so far as that is still possible."""
+    if run.parent_guid is None:
+        return Choice(run.chain, 0, last, None, "resumed")
+    return _base(None, "nothing to resume") if last is None else _increment(dataset, last)
+
+
+def _base(last: Point | None, reason: str) -> Choice:
+    return Choice(secrets.token_hex(8), 0, last, None, reason)
+
+
+def _increment(dataset: str, last: Point) -> Choice:
+    parent = zfs.find_snapshot(dataset, last.guid)
+    if parent is None:
+        return _base(last, f"snapshot {last.snapshot} of the last point is gone")
+    return Choice(last.chain, last.sequence + 1, last, parent, None)
+
+
+def _reason_for_base(
+    session: Session, last: Point | None, excludes: Excludes, now_ns: int, *, force: bool
+) -> str | None:
+    if last is None:
+        return "first point of this dataset"
+    if force:
+        return "asked for"
+    if last.excludes != excludes.digest:
+        return "the exclude patterns have changed"
+    settings = session.settings
+    base = next(p for p in session.catalog.points() if p.chain == last.chain and p.sequence == 0)
+    age = timedelta(microseconds=(now_ns - base.created_ns) / 1000)
+    if age >= settings.base_every:
+        return f"the base is {age.days} days old"
+    # A chain smaller than one pack is never worth starting anew.
+    limit = max(settings.base_when_increments_exceed * base.stats["bytes_total"], settings.pack_size)
+    if session.catalog.packed_bytes(last) > limit:
+        return f"increments exceed {settings.base_when_increments_exceed:.0%} of the base"
+    return None

@@ -1,0 +1,127 @@
+"""Making a point: contents and records into packs and a manifest, the manifest to the remote.
+
+The second half of the nightly flow, the same for bases and increments.
+Rule: the manifest goes up only after every pack it names was verified there; its upload is the commit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from zdiffsync.backup.changes import ChangeSet
+from zdiffsync.backup.contents import ContentStats, ContentStore
+from zdiffsync.backup.packer import Packer
+from zdiffsync.backup.point import PointBuilder, PointStats
+from zdiffsync.backup.session import Session
+from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.backup.uploader import Uploader
+from zdiffsync.catalog.view import PointView
+from zdiffsync.format.delta import DeltaPool
+from zdiffsync.format.manifest import Header, ManifestWriter, PackRecord, read_manifest
+from zdiffsync.model.entry import EntryType
+from zdiffsync.store.names import manifest_name
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a committed point took; bytes and seconds."""
+
+    point: PointStats
+    contents: ContentStats
+    uploaded: int
+    seconds: float
+
+
+class PointCommit:
+    """Builds and commits the point that `header` describes.
+
+    `old` and `view` are the tree and the catalog's view of the point before, None for a base.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        header: Header,
+        *,
+        old: SnapshotTree | None,
+        new: SnapshotTree,
+        view: PointView | None,
+        base_path: Callable[[Identity, bytes | None], bytes | None],
+        last_numbers: tuple[int, int],
+    ) -> None:
+        self._session, self._header = session, header
+        self._old, self._new, self._view = old, new, view
+        self._base_path = base_path
+        self._last_object, self._last_content = last_numbers
+        self._packs: list[PackRecord] = []
+        self._uploaded = 0
+
+    def commit(self, changes: ChangeSet, extra_stats: Callable[[Outcome], dict[str, Any]]) -> Outcome:
+        """Store all changes and commit. Raises RemoteError, CatalogError; nothing is committed then."""
+        started = monotonic()
+        with self._session.staging() as stage:
+            manifest = stage / manifest_name(self._header.chain, self._header.sequence)
+            manifest.parent.mkdir(parents=True)
+            with ManifestWriter(manifest, self._header) as writer:
+                point, contents = self._fill(stage, writer, changes)
+                for pack in self._packs:
+                    writer.add(pack)
+                outcome = Outcome(point, contents, self._uploaded, monotonic() - started)
+                writer.finish(extra_stats(outcome))
+            self._session.store.data.upload(stage, [str(manifest.relative_to(stage))], lambda _done: None)
+            self._session.catalog.apply(read_manifest(manifest))
+        self._session.catalog.journal.clear(self._header.dataset)
+        return outcome
+
+    def _fill(
+        self, stage: Path, writer: ManifestWriter, changes: ChangeSet
+    ) -> tuple[PointStats, ContentStats]:
+        settings, journal = self._session.settings, self._session.catalog.journal
+        total = self._expected(changes)
+        done_packs, done_contents = journal.done(self._header.dataset)
+        self._packs += done_packs
+        with (
+            self._session.progress("reading", total) as reading,
+            self._session.progress("uploading") as uploading,
+            DeltaPool(settings.workers) as pool,
+        ):
+
+            def verified(pack: PackRecord) -> None:
+                journal.packed(self._header.dataset, pack, contents.completed_by(pack))
+
+            with Uploader(
+                self._session.store.data, stage,
+                space=settings.staging_space, progress=uploading, on_verified=verified,
+            ) as uploader:  # fmt: skip
+
+                def hand_on(pack: PackRecord) -> None:
+                    self._packs.append(pack)
+                    self._uploaded += pack.size
+                    uploading.expect(self._uploaded)
+                    uploader.submit(pack)
+
+                packer = Packer(stage, settings.pack_size, hand_on)
+                contents = ContentStore(
+                    old=self._old, new=self._new, view=self._view, packer=packer, pool=pool,
+                    settings=settings.contents, last_number=self._last_content, emit=writer.add,
+                    progress=reading.advance,
+                )  # fmt: skip
+                contents.resume(done_packs, done_contents)
+                builder = PointBuilder(
+                    writer, contents, old=self._old, new=self._new, view=self._view,
+                    base_path=self._base_path, last_number=self._last_object,
+                )  # fmt: skip
+                builder.add(changes)
+                packer.flush()
+        return builder.stats, contents.stats
+
+    def _expected(self, changes: ChangeSet) -> int:
+        """Return the bytes of the files that may have to be read."""
+        total = 0
+        for change in changes.objects:
+            info = self._new.lstat(change.names[0])
+            if info is not None and EntryType.of_mode(info.st_mode) is EntryType.FILE:
+                total += info.st_size
+        return total

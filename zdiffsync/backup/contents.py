@@ -1,0 +1,244 @@
+"""The bytes of changed files: unchanged after all, packed whole, or stored as a delta.
+
+Called by the point builder for each changed file. Rule: bytes are compared with the old snapshot
+before anything is stored, so a rename, a chmod or a touch uploads nothing.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zdiffsync.backup.changes import ObjectChange
+from zdiffsync.backup.packer import Packer
+from zdiffsync.external.files import FileSource, data_ranges
+from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.catalog.view import PointView
+from zdiffsync.format.delta import DeltaPolicy, DeltaPool, encode_windows
+from zdiffsync.format.manifest import IN_BASE, ContentRecord, PackRecord
+from zdiffsync.format.windows import BlobRef
+from zdiffsync.format.zstd import compress
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ContentSettings:
+    """`large_file` in bytes: from there on files are windowed; `max_depth` deltas on one whole."""
+
+    large_file: int = 1 << 20
+    max_depth: int = 8
+    policy: DeltaPolicy = field(default_factory=DeltaPolicy)
+
+
+@dataclass(slots=True)
+class ContentStats:
+    """Counts for the report; bytes throughout."""
+
+    files_read: int = 0
+    bytes_read: int = 0
+    files_stored: int = 0
+    bytes_new: int = 0
+    deltas: int = 0
+    bytes_saved_by_deltas: int = 0
+    reused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """The content an object had at the point before: its number, or IN_BASE and its path there."""
+
+    content: int
+    base_path: bytes | None
+
+
+class ContentStore:
+    """Stores contents for one new point and hands out their numbers."""
+
+    def __init__(
+        self,
+        *,
+        old: SnapshotTree | None,
+        new: SnapshotTree,
+        view: PointView | None,
+        packer: Packer,
+        pool: DeltaPool,
+        settings: ContentSettings,
+        last_number: int,
+        emit: Callable[[ContentRecord], None],
+        progress: Callable[[int], None],
+    ) -> None:
+        self._old, self._new, self._view = old, new, view
+        self._packer, self._pool, self._settings = packer, pool, settings
+        self._number = last_number
+        self._emit, self._progress = emit, progress
+        self._done: dict[Identity, ContentRecord] = {}
+        self._by_digest: dict[tuple[str, int], int] = {}
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Identity, ContentRecord, set[str]]] = []
+        self._verified: set[str] = set()
+        self.stats = ContentStats()
+
+    def resume(self, packs: list[PackRecord], contents: dict[tuple[int, int], ContentRecord]) -> None:
+        """Take over what an interrupted run of the same two snapshots has stored."""
+        self._verified.update(pack.pack for pack in packs)
+        for (number, generation), record in contents.items():
+            self._done[Identity(number, generation)] = record
+            self._number = max(self._number, record.number)
+
+    def completed_by(self, pack: PackRecord) -> list[tuple[tuple[int, int], ContentRecord]]:
+        """Note a verified pack; return the contents that now lie wholly in verified packs (any thread)."""
+        with self._lock:
+            self._verified.add(pack.pack)
+            complete = [item for item in self._waiting if item[2] <= self._verified]
+            self._waiting = [item for item in self._waiting if not item[2] <= self._verified]
+        return [((identity[0], identity[1]), record) for identity, record, _ in complete]
+
+    def store(self, change: ObjectChange, path: bytes, size: int, previous: Previous | None) -> int | None:
+        """Return the number of the content of `path` (None: empty), storing it if it is new.
+
+        Raises OSError when the file cannot be read, RemoteError when packs cannot be uploaded.
+        """
+        if size == 0:
+            return None
+        if (record := self._done.get(change.identity)) is not None:
+            self.stats.reused += 1
+            self._progress(size)
+            self._emit(record)
+            return record.number
+        self.stats.files_read += 1
+        with self._new.opened(path) as fd:
+            if size < self._settings.large_file:
+                return self._store_small(change, FileSource(fd), previous)
+            return self._store_large(change, FileSource(fd), fd, previous)
+
+    def _store_small(self, change: ObjectChange, new: FileSource, previous: Previous | None) -> int:
+        data = new.read(0, new.size)
+        self.stats.bytes_read += len(data)
+        self._progress(len(data))
+        if previous is not None and self._equals_old(change, data):
+            return previous.content
+        digest = hashlib.sha256(data).hexdigest()
+        if (number := self._known(digest, len(data))) is not None:
+            return number
+        blob = self._packer.put(compress(data))
+        return self._new_content(
+            change.identity, size=len(data), digest=digest, windowed=False, blob=blob, packs={blob.pack}
+        )
+
+    def _equals_old(self, change: ObjectChange, data: bytes) -> bool:
+        if self._old is None or change.old_path is None:
+            return False
+        info = self._old.lstat(change.old_path)
+        if info is None or info.st_size != len(data):
+            return False
+        with self._old.opened(change.old_path) as fd:
+            return FileSource(fd).read(0, len(data)) == data
+
+    def _known(self, digest: str, size: int) -> int | None:
+        number = self._by_digest.get((digest, size))
+        if number is None and self._view is not None:
+            record = self._view.content_with_digest(digest, size)
+            number = record.number if record else None
+        if number is not None:
+            self.stats.reused += 1
+        return number
+
+    def _store_large(self, change: ObjectChange, new: FileSource, fd: int, previous: Previous | None) -> int:
+        if self._old is None or change.old_path is None or previous is None:
+            return self._store_windows(change, new, fd, None, None)
+        with self._old.opened(change.old_path) as old_fd:
+            old = FileSource(old_fd)
+            if self._unchanged(change, old, new):
+                self._progress(new.size)
+                return previous.content
+            source = previous if self._depth(previous) < self._settings.max_depth else None
+            return self._store_windows(change, new, fd, old if source else None, source)
+
+    def _unchanged(self, change: ObjectChange, old: FileSource, new: FileSource) -> bool:
+        if old.size != new.size:
+            return False
+        if change.ranges is not None:
+            pieces = [(at, min(n, new.size - at)) for at, n in change.ranges if at < new.size]
+        else:
+            pieces = [(0, new.size)]
+        for start, length in pieces:
+            for at in range(start, start + length, _BLOCK):
+                count = min(_BLOCK, start + length - at)
+                self.stats.bytes_read += 2 * count
+                if old.read(at, count) != new.read(at, count):
+                    return False
+        return True
+
+    def _depth(self, previous: Previous) -> int:
+        if previous.content == IN_BASE or self._view is None:
+            return 0
+        return self._view.content(previous.content).depth
+
+    def _store_windows(
+        self,
+        change: ObjectChange,
+        new: FileSource,
+        fd: int,
+        old: FileSource | None,
+        source: Previous | None,
+    ) -> int:
+        sink = _CountingSink(self._packer)
+        encoded = encode_windows(
+            new, old, sink,
+            extents=change.ranges if old else None, data_ranges=data_ranges(fd, new.size),
+            pool=self._pool, policy=self._settings.policy, progress=self._progress,
+        )  # fmt: skip
+        blob = sink.put(encoded.table)
+        self.stats.bytes_read += encoded.bytes_read
+        if not encoded.depends_on_old:
+            source = None
+        if source is not None:
+            self.stats.deltas += 1
+            self.stats.bytes_saved_by_deltas += max(0, new.size - sink.stored)
+        return self._new_content(
+            change.identity, size=new.size, digest=hashlib.sha256(encoded.table).hexdigest(), windowed=True,
+            blob=blob, packs=sink.packs, source=source,
+        )  # fmt: skip
+
+    def _new_content(
+        self,
+        identity: Identity,
+        *,
+        size: int,
+        digest: str,
+        windowed: bool,
+        blob: BlobRef,
+        packs: set[str],
+        source: Previous | None = None,
+    ) -> int:
+        self._number += 1
+        record = ContentRecord(
+            self._number, size, digest, windowed, blob, tuple(sorted(packs)),
+            source=source.content if source else None,
+            source_path=source.base_path if source else None,
+            depth=self._depth(source) + 1 if source else 0,
+        )  # fmt: skip
+        self.stats.files_stored += 1
+        self.stats.bytes_new += size
+        if not windowed:
+            self._by_digest[digest, size] = record.number
+        with self._lock:
+            self._waiting.append((identity, record, packs))
+        self._emit(record)
+        return record.number
+
+
+class _CountingSink:
+    """Passes blobs on and remembers which packs and how many bytes they took."""
+
+    def __init__(self, packer: Packer) -> None:
+        self._packer = packer
+        self.packs: set[str] = set()
+        self.stored = 0
+
+    def put(self, payload: bytes) -> BlobRef:
+        blob = self._packer.put(payload)
+        self.packs.add(blob.pack)
+        self.stored += blob.length
+        return blob

@@ -1,0 +1,60 @@
+"""Packs: many blobs gathered into one local file, handed on when it is large enough.
+
+Between the readers of changed files and the uploader. Rule: a blob never moves once it has an
+address, and a pack is never written again once it is handed on.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from zdiffsync.format.manifest import PackRecord
+from zdiffsync.format.windows import BlobRef
+from zdiffsync.store.names import new_pack_id, pack_name
+
+MAGIC = b"zdspack\x01"  # so that a stray pack can be told from noise
+
+
+class Packer:
+    """Gathers blobs under `stage`; `hand_on` receives each full pack and may block to bound space."""
+
+    def __init__(self, stage: Path, target: int, hand_on: Callable[[PackRecord], None]) -> None:
+        self._stage, self._target, self._hand_on = stage, target, hand_on
+        self._file: BinaryIO | None = None
+        self._key = ""
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def put(self, payload: bytes) -> BlobRef:
+        """Add one blob and return its address (offset and length in bytes)."""
+        if self._file is None:
+            self._open()
+        at = BlobRef(self._key, self._size, len(payload))
+        self._write(payload)
+        if self._size >= self._target:
+            self.flush()
+        return at
+
+    def flush(self) -> None:
+        """Hand on the open pack, however small."""
+        if self._file is None:
+            return
+        self._file.close()
+        self._file = None
+        self._hand_on(PackRecord(self._key, self._size, self._digest.hexdigest()))
+
+    def _open(self) -> None:
+        self._key = new_pack_id()
+        path = self._stage / pack_name(self._key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("xb")
+        self._size = 0
+        self._digest = hashlib.sha256()
+        self._write(MAGIC)
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None, "opened by put"
+        self._file.write(data)
+        self._digest.update(data)
+        self._size += len(data)

@@ -1,0 +1,161 @@
+"""Turning a change set into the manifest of a point.
+
+Used for increments (changes since the point before) and for bases (what restic cannot carry).
+Rule: every reference in the manifest is to an object or content that this or an earlier manifest of
+the chain has introduced.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zdiffsync.backup.changes import ChangeSet, NameChange, ObjectChange
+from zdiffsync.backup.contents import ContentStore, Previous
+from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.catalog.view import PointView
+from zdiffsync.format.manifest import (
+    IN_BASE,
+    LinksRecord,
+    ManifestWriter,
+    NameRecord,
+    ObjectRecord,
+    VersionRecord,
+)
+from zdiffsync.model.entry import Entry, EntryType
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A path that could not be read, and why."""
+
+    path: bytes
+    reason: str
+
+
+@dataclass(slots=True)
+class PointStats:
+    """What the point changes, for the report."""
+
+    created: int = 0
+    modified: int = 0
+    metadata_only: int = 0
+    names_added: int = 0
+    names_removed: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+class PointBuilder:
+    """Writes the records of one point. `old` and `view` are those of the point before, None for a base.
+
+    `base_path` gives the path in the base of an object the overlay meets for the first time, from its
+    identity and its path in the old tree; None when the base does not have it.
+    """
+
+    def __init__(
+        self,
+        writer: ManifestWriter,
+        contents: ContentStore,
+        *,
+        old: SnapshotTree | None,
+        new: SnapshotTree,
+        view: PointView | None,
+        base_path: Callable[[Identity, bytes | None], bytes | None],
+        last_number: int,
+    ) -> None:
+        self._writer, self._contents = writer, contents
+        self._old, self._new, self._view = old, new, view
+        self._base_path = base_path
+        self._last_number = last_number
+        self._numbers: dict[Identity, int] = {}
+        self._absent: set[Identity] = set()
+        self.stats = PointStats()
+
+    def add(self, changes: ChangeSet) -> None:
+        """Write the records of all changes. Raises RemoteError when packs cannot be uploaded."""
+        for change in changes.objects:
+            try:
+                self._object(change)
+            except OSError as error:
+                self.stats.skipped.append(Skipped(change.names[0], error.strerror or str(error)))
+                if change.old_path is None:
+                    self._absent.add(change.identity)
+        for named in {(change.parent, change.name): change for change in changes.names}.values():
+            self._name(changes, named)
+        for identity, names in changes.links.items():
+            self._writer.add(LinksRecord(identity.number, identity.generation, names))
+
+    def _object(self, change: ObjectChange) -> None:
+        path = change.names[0]
+        info = self._new.lstat(path)
+        assert info is not None, "a snapshot's names do not vanish"
+        before: Entry | None = None
+        if self._old is not None and change.old_path is not None:
+            was = self._old.lstat(change.old_path)
+            assert was is not None, "reconcile found the object there"
+            if was.st_ctime_ns == info.st_ctime_ns and not change.compare:
+                return
+            before = self._old.entry(change.old_path, was)
+        entry = self._new.entry(path, info)
+        content: int | None = None
+        previous: Previous | None = None
+        if entry.type is EntryType.FILE:
+            previous = self._previous(change) if before is not None else None
+            content = self._contents.store(change, path, entry.size, previous)
+        same_content = content == (previous.content if previous else None) or entry.size == 0
+        if before == entry and same_content:
+            return
+        if before is None:
+            self.stats.created += 1
+        elif same_content and before.size == entry.size:
+            self.stats.metadata_only += 1
+        else:
+            self.stats.modified += 1
+        self._writer.add(VersionRecord(self._number(change.identity, change.old_path), entry, content))
+
+    def _previous(self, change: ObjectChange) -> Previous | None:
+        if self._view is None:
+            return None
+        number = self._view.number_of(*change.identity)
+        if number is not None and (version := self._view.version(number)) is not None:
+            return None if version.content is None else self._stored(number, version.content)
+        base_path = (
+            self._base_path(change.identity, change.old_path)
+            if number is None
+            else self._view.node(number).base_path
+        )
+        return None if base_path is None else Previous(IN_BASE, base_path)
+
+    def _stored(self, number: int, content: int) -> Previous:
+        assert self._view is not None, "asked only for increments"
+        return Previous(content, self._view.node(number).base_path if content == IN_BASE else None)
+
+    def _number(self, identity: Identity, old_path: bytes | None) -> int:
+        number = self._numbers.get(identity)
+        if number is None and self._view is not None:
+            number = self._view.number_of(*identity)
+        if number is None:
+            self._last_number += 1
+            number = self._last_number
+            base_path = self._base_path(identity, old_path)
+            self._writer.add(ObjectRecord(number, identity.number, identity.generation, base_path))
+        self._numbers[identity] = number
+        return number
+
+    def _name(self, changes: ChangeSet, change: NameChange) -> None:
+        if change.child in self._absent:
+            return
+        parent = self._number(change.parent, changes.places.get(change.parent, (None, None))[0])
+        child: int | None = None
+        if change.child is not None:
+            child = self._number(change.child, changes.places[change.child][0])
+            if self._leads_there_already(change, child):
+                return
+            self.stats.names_added += 1
+        else:
+            self.stats.names_removed += 1
+        self._writer.add(NameRecord(parent, change.name, child))
+
+    def _leads_there_already(self, change: NameChange, child: int) -> bool:
+        if self._view is None or (parent := self._view.number_of(*change.parent)) is None:
+            return False
+        node = self._view.child(self._view.node(parent), change.name)
+        return node is not None and node.object == child

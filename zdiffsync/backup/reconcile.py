@@ -1,0 +1,243 @@
+"""From hints to truth: rows of `zfs diff`, the ledger and the send stream against both trees.
+
+Third step of the nightly flow. Rows name what to look at; what is so is read from the two
+snapshots. Rule: a missing, misleading or contradictory row may cost time, never a change.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from zdiffsync.backup.changes import ChangeSet, Detection, NameChange, ObjectChange
+from zdiffsync.backup.directories import DirectoryComparison
+from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.renames import PathTranslation
+from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.external.zfs_diff import Diff
+from zdiffsync.format.send_stream import StreamObject
+
+Ledger = Mapping[Identity, tuple[bytes, ...]]
+
+
+class Reconciler:
+    """One comparison of an old and a new snapshot. Times in ns, `old_txg` is the old one's createtxg.
+
+    `retry` are old paths the last point could not read: the old tree has them, the point does not.
+    """
+
+    def __init__(
+        self,
+        old: SnapshotTree,
+        new: SnapshotTree,
+        *,
+        excludes: Excludes,
+        ledger: Ledger,
+        old_txg: int,
+        old_created_ns: int,
+        retry: Iterable[bytes] = (),
+    ) -> None:
+        self._old, self._new = old, new
+        self._excludes = excludes
+        self._ledger = ledger
+        self._old_txg = old_txg
+        self._old_created_ns = old_created_ns
+        self._retry = frozenset(retry)
+        self._by_number: dict[int, list[Identity]] = {}
+        for identity in ledger:
+            self._by_number.setdefault(identity.number, []).append(identity)
+        self._compare: set[int] = set()
+        self._ranges: dict[int, tuple[tuple[int, int], ...]] = {}
+
+    def run(
+        self, diff: Diff, stream: Iterable[StreamObject] | None, *, uncertified_because: str | None = None
+    ) -> ChangeSet:
+        """Return all changes; `stream` certifies them, None leaves them uncertified and says why."""
+        deep = diff.problem is not None
+        detection = Detection(
+            "tree comparison" if deep else "zfs diff", len(diff.rows), diff.problem,
+            certified=stream is not None, uncertified_because=uncertified_because,
+        )  # fmt: skip
+        work = DirectoryComparison(self._old, self._new, self._excludes, deep=deep)
+        if deep:
+            work.mention(b"")
+        for path in self._retry:
+            work.mention(path)
+        for row in diff.rows:
+            work.mention(row.path)
+            if row.new_path is not None:
+                work.mention(row.new_path)
+        work.run(self._find_old_directory)
+        if stream is None:
+            self._mention_changed_links(work)
+        else:
+            self._certify(work, stream, detection)
+        work.run(self._find_old_directory)
+        links = self._complete_names(work)
+        return ChangeSet(
+            names=tuple(change for found in work.changes.values() for change in found)
+            + self._link_names(work),
+            objects=tuple(self._objects(work)),
+            places=self._places(work),
+            links=links,
+            detection=detection,
+        )
+
+    def _find_old_directory(self, identity: Identity) -> bytes | None:
+        if identity.generation > self._old_txg:
+            return None
+        found = locate(self._old, {identity.number}).get(identity.number, ())
+        return next((path for path in found if self._old.identity(path) == identity), None)
+
+    def _mention_changed_links(self, work: DirectoryComparison) -> None:
+        forward = self._translation(work)
+        for names in self._ledger.values():
+            for name in names:
+                before, now = self._old.lstat(name), self._new.lstat(forward(name))
+                if before is None or now is None or before.st_ctime_ns != now.st_ctime_ns:
+                    work.mention(name)
+                    work.mention(forward(name))
+
+    def _certify(
+        self, work: DirectoryComparison, stream: Iterable[StreamObject], detection: Detection
+    ) -> None:
+        explained = {identity.number for identity in work.new_paths}
+        listed = {identity.number for identity in work.changes}
+        wanted: set[int] = set()
+        for item in stream:
+            if item.is_xattr or item.links == 0:
+                continue
+            if item.touched and not item.directory:
+                self._compare.add(item.number)
+                if item.tail is not None:
+                    self._ranges[item.number] = (*item.ranges, (item.tail, 1 << 63))
+            if item.number in (listed if item.directory else explained):
+                continue
+            if item.touched or item.ctime_ns is None or item.ctime_ns >= self._old_created_ns:
+                wanted.add(item.number)
+        known = self._known_places(work, wanted)
+        found = known | (locate(self._new, wanted - known.keys()) if wanted - known.keys() else {})
+        backward = self._translation(work, backward=True)
+        for number, paths in found.items():
+            for path in paths:
+                before, now = self._old.lstat(backward(path)), self._new.lstat(path)
+                missed = number in self._compare or not (
+                    before and now and before.st_ctime_ns == now.st_ctime_ns
+                )
+                if missed and not self._excludes.covers(path, directory=False):
+                    detection.misses.append(path)
+                    work.mention(path)
+                    work.mention(backward(path))
+
+    def _known_places(self, work: DirectoryComparison, wanted: set[int]) -> dict[int, list[bytes]]:
+        forward = self._translation(work)
+        places: dict[int, list[bytes]] = {}
+        for number in wanted & self._by_number.keys():
+            for identity in self._by_number[number]:
+                names = [forward(name) for name in self._ledger[identity]]
+                if here := [name for name in names if self._new.identity(name) == identity]:
+                    places[number] = here
+        return places
+
+    def _translation(self, work: DirectoryComparison, *, backward: bool = False) -> PathTranslation:
+        moved = [(old, new) for old, new in work.pairs() if old != new]
+        return PathTranslation((new, old) for old, new in moved) if backward else PathTranslation(moved)
+
+    def _complete_names(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes, ...]]:
+        """Find every name of each changed object with several, and return the ledger's changed rows."""
+        forward, backward = self._translation(work), self._translation(work, backward=True)
+        missing: dict[int, Identity] = {}
+        several: dict[Identity, tuple[bytes, ...]] = {}
+        for identity, paths in list(work.new_paths.items()):
+            if identity in work.new_dirs:
+                continue
+            was = self._ledger.get(identity, ())
+            paths.update(
+                name for name in map(forward, was)
+                if self._new.identity(name) == identity and not self._excludes.covers(name, directory=False)
+            )  # fmt: skip
+            work.old_paths.setdefault(identity, set()).update(
+                name for name in {*was, *map(backward, paths)} if self._old.identity(name) == identity
+            )
+            info = self._new.lstat(next(iter(paths)))
+            assert info is not None, "a snapshot's names do not vanish"
+            if info.st_nlink > len(paths):
+                missing[identity.number] = identity
+            if info.st_nlink > 1 or was:
+                several[identity] = ()
+        for number, names in (locate(self._new, set(missing)) if missing else {}).items():
+            identity = missing[number]
+            for name in names:
+                if not self._excludes.covers(name, directory=False):
+                    work.new_paths[identity].add(name)
+                    if self._old.identity(backward(name)) == identity:
+                        work.old_paths[identity].add(backward(name))
+        for identity in several:
+            several[identity] = tuple(sorted(work.new_paths[identity]))
+        return self._ledger_changes(several, work, forward)
+
+    def _ledger_changes(
+        self, several: dict[Identity, tuple[bytes, ...]], work: DirectoryComparison, forward: PathTranslation
+    ) -> dict[Identity, tuple[bytes, ...]]:
+        changes = {
+            identity: names for identity, names in several.items() if self._ledger.get(identity) != names
+        }
+        for identity, names in self._ledger.items():
+            if identity in several:
+                continue
+            now = () if identity in work.old_paths else tuple(sorted(map(forward, names)))
+            if now != names:
+                changes[identity] = now
+        return changes
+
+    def _link_names(self, work: DirectoryComparison) -> tuple[NameChange, ...]:
+        """Name changes for every name of an object that has several, wherever they stand.
+
+        A name in an unchanged directory leads to the base's own entry until it is said to lead here.
+        """
+        extra: list[NameChange] = []
+        for identity, paths in work.new_paths.items():
+            once = len(paths) == 1 and identity not in self._ledger and not self._is_retry(work, identity)
+            if once or identity in work.new_dirs:
+                continue
+            for path in sorted(paths):
+                directory, _, name = path.rpartition(b"/")
+                parent = self._new.identity(directory)
+                assert parent is not None, "a snapshot's names do not vanish"
+                if not any(c.name == name for c in work.changes.get(parent, ()) if c.child == identity):
+                    work.new_dirs.setdefault(parent, directory)
+                    extra.append(NameChange(parent, name, identity))
+        return tuple(extra)
+
+    def _objects(self, work: DirectoryComparison) -> Iterable[ObjectChange]:
+        for identity, paths in work.new_paths.items():
+            names = tuple(sorted(paths))
+            old = None if self._is_retry(work, identity) else self._old_place(work, identity)
+            yield ObjectChange(
+                identity, old, names, identity.number in self._compare, self._ranges.get(identity.number)
+            )
+
+    def _is_retry(self, work: DirectoryComparison, identity: Identity) -> bool:
+        return not self._retry.isdisjoint(work.old_paths.get(identity, ()))
+
+    def _old_place(self, work: DirectoryComparison, identity: Identity) -> bytes | None:
+        return min(work.old_paths.get(identity) or {work.old_dirs[identity]} if identity in work.old_dirs
+                   else work.old_paths.get(identity) or (), default=None)  # fmt: skip
+
+    def _places(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes | None, bytes | None]]:
+        places = {
+            identity: (self._old_place(work, identity), min(paths))
+            for identity, paths in work.new_paths.items()
+        }
+        backward = self._translation(work, backward=True)
+        for identity, path in work.new_dirs.items():
+            if identity not in places:
+                before = work.old_dirs.get(identity, backward(path))
+                places[identity] = (before if self._old.identity(before) == identity else None, path)
+        return places
+
+
+def locate(tree: SnapshotTree, numbers: set[int]) -> dict[int, list[bytes]]:
+    """Find all paths of these object numbers by reading every directory (no stat, so names only)."""
+    found: dict[int, list[bytes]] = {}
+    for path, item in tree.walk():
+        if item.number in numbers:
+            found.setdefault(item.number, []).append(path)
+    return found

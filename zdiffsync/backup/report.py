@@ -1,0 +1,101 @@
+"""What a run tells people and programs: one report a point, one for the run.
+
+Rule: the manifest keeps the same figures, so `points` can show them years later.
+"""
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from zdiffsync.backup.changes import Detection
+from zdiffsync.backup.commit import Outcome
+from zdiffsync.errors import ExitCode
+from zdiffsync.format.manifest import Header
+
+
+@dataclass(frozen=True, slots=True)
+class PointReport:
+    """One committed point. Bytes and seconds; `uploaded_bytes` is what went over the wire."""
+
+    dataset: str
+    point: str
+    kind: str
+    snapshot: str
+    created_ns: int
+    reason: str | None = None
+    files_total: int | None = None
+    bytes_total: int | None = None
+    created: int = 0
+    modified: int = 0
+    metadata_only: int = 0
+    names_added: int = 0
+    names_removed: int = 0
+    read_bytes: int = 0
+    changed_bytes: int = 0
+    uploaded_bytes: int = 0
+    deltas: int = 0
+    saved_bytes: int = 0
+    method: str = ""
+    rows: int = 0
+    fallback: str | None = None
+    certified: bool = False
+    uncertified_because: str | None = None
+    misses: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    skipped_paths: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def as_stats(self) -> dict[str, Any]:
+        """Return what the manifest keeps: all but what its header says already."""
+        known = {"dataset", "point", "kind", "snapshot", "created_ns"}
+        return {key: value for key, value in asdict(self).items() if key not in known}
+
+
+def point_report(
+    header: Header, detection: Detection, outcome: Outcome, seconds: dict[str, float], **more: Any
+) -> PointReport:
+    """Put the figures of one point together; `more` overrides or adds fields."""
+    values: dict[str, Any] = {
+        "reason": None,
+        "created": outcome.point.created,
+        "modified": outcome.point.modified,
+        "metadata_only": outcome.point.metadata_only,
+        "names_added": outcome.point.names_added,
+        "names_removed": outcome.point.names_removed,
+        "read_bytes": outcome.contents.bytes_read,
+        "changed_bytes": outcome.contents.bytes_new,
+        "uploaded_bytes": outcome.uploaded,
+        "deltas": outcome.contents.deltas,
+        "saved_bytes": outcome.contents.bytes_saved_by_deltas,
+        "method": detection.method,
+        "rows": detection.rows,
+        "fallback": detection.problem,
+        "certified": detection.certified,
+        "uncertified_because": detection.uncertified_because,
+        "misses": [os.fsdecode(path) for path in detection.misses],
+        "skipped": [(os.fsdecode(item.path), item.reason) for item in outcome.point.skipped],
+        "skipped_paths": [item.path.hex() for item in outcome.point.skipped],
+        "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
+    }
+    return PointReport(
+        header.dataset, header.point, "base" if header.is_base else "increment", header.snapshot,
+        header.created_ns, **values | more,
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class RunReport:
+    """The whole run: its points, the datasets it does not cover, and those that failed."""
+
+    points: list[PointReport] = field(default_factory=list)
+    not_covered: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str, ExitCode]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process should leave with: a failure first, then incompleteness."""
+        if self.failed:
+            return self.failed[0][2]
+        incomplete = self.not_covered or any(point.skipped for point in self.points)
+        return ExitCode.INCOMPLETE if incomplete else ExitCode.DONE

@@ -1,0 +1,186 @@
+"""The nightly run: every configured dataset gets a new point.
+
+lock (by the caller) -> snapshot and hold -> base or increment -> commit -> release the old hold.
+Rule: the snapshot of the last point is held until the next point is committed.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from time import monotonic
+
+from zdiffsync.backup.base import make_base, preview_base
+from zdiffsync.backup.choice import Choice, choose, choose_again
+from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.increment import make_increment, preview_increment
+from zdiffsync.backup.report import RunReport
+from zdiffsync.backup.session import DatasetPlan, Session
+from zdiffsync.backup.sync import sync_catalog
+from zdiffsync.catalog.catalog import Point
+from zdiffsync.catalog.journal import UnfinishedRun
+from zdiffsync.errors import CatalogError, RemoteError, ZdiffsyncError
+from zdiffsync.external import zfs
+from zdiffsync.format.manifest import Header
+
+HOLD_TAG = "zdiffsync"
+
+
+class NightlyRun:
+    """One run over all planned datasets."""
+
+    def __init__(self, session: Session, *, force_base: bool = False) -> None:
+        self._session = session
+        self._force_base = force_base
+        self._report = RunReport()
+
+    def run(self, plans: Sequence[DatasetPlan]) -> RunReport:
+        """Make a point of every dataset. A dataset that fails is reported and the others go on.
+
+        Raises RemoteError, CatalogError and IntegrityError, which no dataset can do without.
+        """
+        started = monotonic()
+        sync_catalog(self._session.store, self._session.catalog, self._session.progress)
+        for plan in plans:
+            self._plan(plan, self._dataset)
+        self._report.seconds = monotonic() - started
+        return self._report
+
+    def preview(self, plans: Sequence[DatasetPlan]) -> RunReport:
+        """Find out what a run would do; takes a snapshot for it and destroys it again."""
+        started = monotonic()
+        for plan in plans:
+            self._plan(plan, self._preview)
+        self._report.seconds = monotonic() - started
+        return self._report
+
+    def _plan(self, plan: DatasetPlan, make: Callable[[zfs.Dataset, zfs.Snapshot, Excludes], None]) -> None:
+        with self._failures_of(plan.name):
+            covered = self._covered(plan)
+            if make == self._dataset:
+                for dataset in covered:
+                    with self._failures_of(dataset.name):
+                        self._finish_interrupted(dataset, plan.excludes)
+            label = f"zdiffsync-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+            for dataset, snapshot in self._snapshot(covered, label):
+                with self._failures_of(dataset.name):
+                    make(dataset, snapshot, plan.excludes)
+
+    @contextmanager
+    def _failures_of(self, dataset: str) -> Iterator[None]:
+        """Let one dataset fail without the others; what concerns all of them is raised."""
+        try:
+            yield
+        except (RemoteError, CatalogError):
+            raise
+        except ZdiffsyncError as error:
+            self._report.failed.append((dataset, str(error), error.exit_code))
+
+    def _covered(self, plan: DatasetPlan) -> list[zfs.Dataset]:
+        covered = []
+        for dataset in zfs.datasets(plan.name, recursive=plan.recursive):
+            if (reason := dataset.uncovered_reason) is None:
+                covered.append(dataset)
+            else:
+                self._report.not_covered.append((dataset.name, reason))
+        return covered
+
+    def _snapshot(self, covered: Iterable[zfs.Dataset], label: str) -> list[tuple[zfs.Dataset, zfs.Snapshot]]:
+        """Snapshot all at one instant and hold them."""
+        datasets = list(covered)
+        if not datasets:
+            return []
+        zfs.take_snapshots([dataset.name for dataset in datasets], label, owner=self._session.repository)
+        taken = []
+        for dataset in datasets:
+            snapshot = next(snap for snap in zfs.snapshots(dataset.name) if snap.label == label)
+            zfs.hold(HOLD_TAG, snapshot.name)
+            taken.append((dataset, snapshot))
+        return taken
+
+    def _dataset(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes) -> None:
+        choice = self._choose(dataset, snapshot, excludes)
+        run = UnfinishedRun(
+            dataset.name, choice.chain, choice.sequence, snapshot.name, snapshot.guid,
+            choice.parent.guid if choice.parent else None,
+        )  # fmt: skip
+        self._session.catalog.journal.begin(run)
+        self._point(dataset, snapshot, excludes, choice)
+
+    def _preview(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes) -> None:
+        try:
+            choice = self._choose(dataset, snapshot, excludes)
+            header = self._header(dataset, snapshot, excludes, choice)
+            if choice.parent is None or choice.last is None:
+                report = preview_base(self._session, header, snapshot, excludes, choice)
+            else:
+                report = preview_increment(
+                    self._session, header, choice.last, choice.parent, snapshot, excludes
+                )
+            self._report.points.append(report)
+        finally:
+            zfs.release(HOLD_TAG, snapshot.name)
+            zfs.destroy(snapshot, owner=self._session.repository)
+
+    def _choose(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes) -> Choice:
+        last = self._last_point(dataset)
+        now_ns = snapshot.created * 10**9
+        return choose(self._session, dataset.name, last, excludes, now_ns=now_ns, force=self._force_base)
+
+    def _finish_interrupted(self, dataset: zfs.Dataset, excludes: Excludes) -> None:
+        """Commit what a broken-off run of this dataset had begun, if its snapshots are still there."""
+        run = self._session.catalog.journal.unfinished(dataset.name)
+        last = self._last_point(dataset)
+        if run is not None and not (last and last.guid == run.guid):
+            snapshot = zfs.find_snapshot(dataset.name, run.guid)
+            choice = choose_again(dataset.name, last, run)
+            if snapshot is not None and choice.resumes(run):
+                self._point(dataset, snapshot, excludes, choice)
+        if run is not None:
+            self._session.catalog.journal.clear(dataset.name)
+        self._tidy(dataset)
+
+    def _point(
+        self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes, choice: Choice
+    ) -> None:
+        header = self._header(dataset, snapshot, excludes, choice)
+        if choice.parent is None or choice.last is None:
+            report = make_base(self._session, header, snapshot, excludes, choice)
+        else:
+            report = make_increment(self._session, header, choice.last, choice.parent, snapshot, excludes)
+        self._report.points.append(report)
+        self._tidy(dataset)
+
+    def _header(
+        self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes, choice: Choice
+    ) -> Header:
+        return Header(
+            repository=self._session.repository, chain=choice.chain, sequence=choice.sequence,
+            point=secrets.token_hex(8), dataset=dataset.name, dataset_guid=dataset.guid,
+            host=self._session.host, snapshot=snapshot.name, guid=snapshot.guid,
+            createtxg=snapshot.createtxg, created_ns=snapshot.created * 10**9,
+            parent_guid=choice.parent.guid if choice.parent else None, restic=None,
+            excludes=excludes.digest,
+        )  # fmt: skip
+
+    def _last_point(self, dataset: zfs.Dataset) -> Point | None:
+        points = [
+            point
+            for point in self._session.catalog.points()
+            if point.dataset_guid == dataset.guid and point.host == self._session.host
+        ]
+        if not points:
+            return None
+        newest = points[-1]
+        return max((p for p in points if p.chain == newest.chain), key=lambda point: point.sequence)
+
+    def _tidy(self, dataset: zfs.Dataset) -> None:
+        """Let go of our snapshots that neither the last point nor an unfinished run needs."""
+        last = self._last_point(dataset)
+        needed = {last.guid} if last else set()
+        if (run := self._session.catalog.journal.unfinished(dataset.name)) is not None:
+            needed.add(run.guid)
+        for snapshot in zfs.snapshots(dataset.name):
+            if snapshot.owner == self._session.repository and snapshot.guid not in needed:
+                zfs.release(HOLD_TAG, snapshot.name)
+                zfs.destroy(snapshot, owner=self._session.repository)

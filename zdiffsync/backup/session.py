@@ -1,0 +1,60 @@
+"""What every step of a run works with: the open repository, the catalog, restic and the settings.
+
+Rule: built once by the command line, passed down, never global.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from zdiffsync.backup.contents import ContentSettings
+from zdiffsync.backup.excludes import Excludes
+from zdiffsync.catalog.catalog import Catalog
+from zdiffsync.external.restic import Restic
+from zdiffsync.model.progress import ProgressFactory
+from zdiffsync.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """A dataset the configuration names, with its children when `recursive`."""
+
+    name: str
+    recursive: bool = False
+    excludes: Excludes = field(default_factory=Excludes)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """How to back up. Sizes in bytes; `base_when_increments_exceed` as a share of the base's size."""
+
+    staging: Path
+    staging_space: int = 1 << 30
+    pack_size: int = 64 << 20
+    contents: ContentSettings = field(default_factory=ContentSettings)
+    base_every: timedelta = timedelta(days=30)
+    base_when_increments_exceed: float = 0.5
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One open repository and all that a run needs to write to it."""
+
+    repository: str
+    host: str
+    store: Store
+    catalog: Catalog
+    restic: Restic
+    settings: BackupSettings
+    progress: ProgressFactory
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Give an empty private folder that is gone afterwards."""
+        self.settings.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="run-", dir=self.settings.staging) as folder:
+            yield Path(folder)

@@ -1,0 +1,105 @@
+"""Looking through a whole snapshot before its base: what restic cannot carry, and the hard links.
+
+The only walk over all files; it happens once a base. Rule: base plus this supplement equals the
+snapshot, so what restic leaves out (sockets, the root's own metadata, paths beyond PATH_MAX) is in it.
+"""
+
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zdiffsync.backup.changes import ChangeSet, Detection, NameChange, ObjectChange
+from zdiffsync.backup.directories import join
+from zdiffsync.backup.excludes import Excludes
+from zdiffsync.external.tree import Identity, Listed, SnapshotTree
+
+_PATH_MAX = 4096  # bytes including the final NUL; restic uses absolute paths
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the walk found. `excluded` are the topmost excluded paths, `size` the bytes of all files."""
+
+    files: int = 0
+    size: int = 0
+    excluded: list[bytes] = field(default_factory=list)
+    left_to_us: list[bytes] = field(default_factory=list)
+    links: dict[Identity, list[bytes]] = field(default_factory=dict)
+    names: dict[bytes, Identity] = field(default_factory=dict)
+
+
+def survey(tree: SnapshotTree, excludes: Excludes, progress: Callable[[int], None]) -> Survey:
+    """Walk the whole tree; `progress` is told every name. Raises OSError for an unreadable directory."""
+    found = Survey()
+    found.names[b""] = _identity(tree, b"")
+    stack: list[tuple[bytes, bool]] = [(b"", False)]
+    while stack:
+        directory, ours = stack.pop()
+        for item in tree.names(directory):
+            progress(1)
+            path = join(directory, item.name)
+            if excludes.matches(path, directory=item.directory):
+                found.excluded.append(path)
+                continue
+            mine = _take(found, tree, path, item, ours=ours)
+            if item.directory:
+                stack.append((path, mine))
+    _complete_link_groups(found)
+    return found
+
+
+def _take(found: Survey, tree: SnapshotTree, path: bytes, item: Listed, *, ours: bool) -> bool:
+    info = tree.lstat(path)
+    assert info is not None, "a snapshot's names do not vanish"
+    if stat.S_ISREG(info.st_mode):
+        found.files += 1
+        found.size += info.st_size
+    too_long = len(tree.root) + 1 + len(path) >= _PATH_MAX
+    mine = ours or too_long or stat.S_ISSOCK(info.st_mode)
+    identity = None
+    if info.st_nlink > 1 and not item.directory:
+        identity = _identity(tree, path)
+        found.links.setdefault(identity, []).append(path)
+    if mine:
+        found.names[path] = identity or _identity(tree, path)
+        if not ours:
+            found.left_to_us.append(path)
+    return mine
+
+
+def _complete_link_groups(found: Survey) -> None:
+    """An object of the supplement must have all its names there, or it would become two."""
+    for identity in set(found.names.values()) & found.links.keys():
+        found.names.update(dict.fromkeys(found.links[identity], identity))
+
+
+def _identity(tree: SnapshotTree, path: bytes) -> Identity:
+    identity = tree.identity(path)
+    assert identity is not None, "a snapshot's names do not vanish"
+    return identity
+
+
+def supplement(tree: SnapshotTree, found: Survey) -> ChangeSet:
+    """Return what has to be stored beside the restic snapshot, as changes to it."""
+    paths: dict[Identity, list[bytes]] = {}
+    for path, identity in found.names.items():
+        paths.setdefault(identity, []).append(path)
+    names: list[NameChange] = []
+    places: dict[Identity, tuple[bytes | None, bytes | None]] = {
+        identity: (None, min(where)) for identity, where in paths.items()
+    }
+    for path, identity in found.names.items():
+        if path:
+            directory, _, name = path.rpartition(b"/")
+            parent = found.names.get(directory) or _identity(tree, directory)
+            places.setdefault(parent, (None, directory))
+            names.append(NameChange(parent, name, identity))
+    return ChangeSet(
+        names=tuple(names),
+        objects=tuple(
+            ObjectChange(identity, None, tuple(sorted(where))) for identity, where in paths.items()
+        ),
+        places=places,
+        links={identity: tuple(sorted(where)) for identity, where in found.links.items()},
+        detection=Detection("full walk"),
+    )

@@ -1,0 +1,191 @@
+"""Taking a manifest into the catalog: the only way points get into it.
+
+Called after the manifest's upload by the run that made it, and for manifests found on the remote
+that the catalog lacks. Rule: one transaction a manifest; applied twice it changes nothing.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from zdiffsync.catalog.schema import (
+    ChainRow,
+    ContentRow,
+    DirentRow,
+    LinkRow,
+    ObjectRow,
+    PackRow,
+    PointRow,
+    VersionRow,
+)
+from zdiffsync.catalog.values import entry_columns
+from zdiffsync.errors import CatalogError, ChainError
+from zdiffsync.format.manifest import (
+    ContentRecord,
+    Header,
+    LinksRecord,
+    NameRecord,
+    ObjectRecord,
+    PackRecord,
+    Record,
+    Summary,
+    VersionRecord,
+)
+
+_BATCH = 2000  # rows; keeps memory flat and statements short
+
+
+def apply_manifest(connection: Connection, items: Iterable[Header | Record | Summary]) -> None:
+    """Write one point. Raises ChainError when its predecessor is not in the catalog."""
+    iterator = iter(items)
+    header = next(iterator)
+    assert isinstance(header, Header), "read_manifest yields the header first"
+    if connection.execute(select(PointRow.id).where(PointRow.key == header.point)).first():
+        return
+    chain = _chain_id(connection, header)
+    writer = _Writer(connection, chain, header.sequence)
+    for item in iterator:
+        if isinstance(item, Summary):
+            writer.flush()
+            _insert_point(connection, chain, header, item)
+            return
+        assert not isinstance(item, Header), "read_manifest yields one header"
+        writer.add(item)
+    raise CatalogError(f"manifest of point {header.point} has no end")
+
+
+def _chain_id(connection: Connection, header: Header) -> int:
+    found = connection.execute(select(ChainRow.id).where(ChainRow.key == header.chain)).scalar()
+    if header.is_base:
+        if found is not None:
+            return found
+        values = {
+            "key": header.chain, "dataset": header.dataset, "dataset_guid": str(header.dataset_guid),
+            "restic": header.restic, "excludes": header.excludes,
+        }  # fmt: skip
+        key = connection.execute(insert(ChainRow).values(values)).inserted_primary_key
+        assert key is not None, "SQLite returns the new row's id"
+        return int(key[0])
+    before = select(PointRow.id).where(PointRow.chain == found, PointRow.sequence == header.sequence - 1)
+    if found is None or connection.execute(before).first() is None:
+        raise ChainError(
+            f"point {header.sequence} of chain {header.chain} has no predecessor in the catalog; "
+            "delete the catalog, it is made again from the remote"
+        )
+    return found
+
+
+def _insert_point(connection: Connection, chain: int, header: Header, summary: Summary) -> None:
+    connection.execute(
+        insert(PointRow).values(
+            key=header.point, chain=chain, sequence=header.sequence, host=header.host,
+            snapshot=header.snapshot, guid=str(header.guid), createtxg=header.createtxg,
+            created_ns=header.created_ns, stats=summary.stats,
+        )
+    )  # fmt: skip
+
+
+class _Writer:
+    """Collects rows by kind and writes a kind when its batch is full; kinds do not depend on each other."""
+
+    def __init__(self, connection: Connection, chain: int, sequence: int) -> None:
+        self._connection = connection
+        self._chain, self._sequence = chain, sequence
+        self._rows: dict[type[Record], list[dict[str, Any]]] = {}
+
+    def add(self, record: Record) -> None:
+        rows = self._rows.setdefault(type(record), [])
+        rows.append(self._row(record))
+        if len(rows) >= _BATCH:
+            self._write(type(record))
+
+    def flush(self) -> None:
+        for kind in list(self._rows):
+            self._write(kind)
+
+    def _write(self, kind: type[Record]) -> None:
+        rows = self._rows.pop(kind)
+        if kind is LinksRecord:
+            self._replace_links(rows)
+        else:
+            self._end_earlier(kind, rows)
+            self._connection.execute(insert(_TABLES[kind]), rows)
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        common = {"chain": self._chain}
+        span = {**common, "since": self._sequence, "until": None}
+        match record:
+            case PackRecord():
+                return {**common, "key": record.pack, "size": record.size, "sha256": record.sha256}
+            case ContentRecord():
+                return {
+                    **common, "number": record.number, "size": record.size, "digest": record.digest,
+                    "windowed": record.windowed, "pack": record.blob.pack, "offset": record.blob.offset,
+                    "length": record.blob.length,
+                    "packs": " ".join(record.packs) if len(record.packs) > 1 else None,
+                    "source": record.source, "source_path": record.source_path, "depth": record.depth,
+                }  # fmt: skip
+            case ObjectRecord():
+                return {
+                    **common, "number": record.number, "zfs_object": record.zfs_object,
+                    "generation": record.generation, "base_path": record.base_path,
+                }  # fmt: skip
+            case VersionRecord():
+                return {
+                    **span, "object": record.object, "content": record.content,
+                    **entry_columns(record.entry),
+                }  # fmt: skip
+            case NameRecord():
+                return {
+                    **span, "parent": record.parent, "name": record.name, "child": record.child,
+                }  # fmt: skip
+            case LinksRecord():
+                return {
+                    **common, "o": record.zfs_object, "g": record.generation, "names": record.names,
+                }  # fmt: skip
+
+    def _end_earlier(self, kind: type[Record], rows: list[dict[str, Any]]) -> None:
+        """Close the span of the rows that the new ones take the place of."""
+        if kind is NameRecord:
+            statement = update(DirentRow).where(
+                DirentRow.chain == self._chain,
+                DirentRow.parent == bindparam("p"),
+                DirentRow.name == bindparam("n"),
+                DirentRow.until.is_(None),
+            )
+            keys = [{"p": row["parent"], "n": row["name"]} for row in rows]
+        elif kind is VersionRecord:
+            statement = update(VersionRow).where(
+                VersionRow.chain == self._chain,
+                VersionRow.object == bindparam("o"),
+                VersionRow.until.is_(None),
+            )
+            keys = [{"o": row["object"]} for row in rows]
+        else:
+            return
+        self._connection.execute(statement.values(until=self._sequence), keys)
+
+    def _replace_links(self, links: list[dict[str, Any]]) -> None:
+        gone = delete(LinkRow).where(
+            LinkRow.chain == self._chain,
+            LinkRow.zfs_object == bindparam("o"),
+            LinkRow.generation == bindparam("g"),
+        )
+        self._connection.execute(gone, [{"o": row["o"], "g": row["g"]} for row in links])
+        rows = [
+            {"chain": self._chain, "zfs_object": row["o"], "generation": row["g"], "name": name}
+            for row in links
+            for name in row["names"]
+        ]
+        if rows:
+            self._connection.execute(insert(LinkRow), rows)
+
+
+_TABLES: dict[type[Record], Any] = {
+    PackRecord: PackRow,
+    ContentRecord: ContentRow,
+    ObjectRecord: ObjectRow,
+    VersionRecord: VersionRow,
+    NameRecord: DirentRow,
+}

@@ -1,0 +1,134 @@
+"""The catalog as the other layers see it: points, views, the ledger, applying manifests.
+
+Rule: everything in it but the journal can be made again from the manifests.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import DatabaseError
+
+from zdiffsync.catalog.apply import apply_manifest
+from zdiffsync.catalog.database import open_engine
+from zdiffsync.catalog.journal import Journal
+from zdiffsync.catalog.schema import ChainRow, ContentRow, LinkRow, ObjectRow, PackRow, PointRow
+from zdiffsync.catalog.view import PointView
+from zdiffsync.errors import CatalogError
+from zdiffsync.format.manifest import Header, Record, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A restore point. `created_ns` is when its ZFS snapshot was taken."""
+
+    key: str
+    chain: str
+    chain_id: int
+    sequence: int
+    dataset: str
+    dataset_guid: int
+    host: str
+    snapshot: str
+    guid: int
+    createtxg: int
+    created_ns: int
+    restic: str
+    excludes: str
+    stats: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """'base' or 'increment'."""
+        return "increment" if self.sequence else "base"
+
+
+class Catalog:
+    """One catalog file. A context manager; closes its connections on leaving."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._engine = open_engine(path)
+        self.journal = Journal(self._engine)
+
+    def __enter__(self) -> "Catalog":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._engine.dispose()
+
+    def apply(self, items: Iterable[Header | Record | Summary]) -> None:
+        """Take in one manifest; see catalog.apply."""
+        try:
+            with self._engine.begin() as connection:
+                apply_manifest(connection, items)
+        except DatabaseError as error:
+            raise CatalogError(
+                f"cannot write the catalog {self._path}: {error.orig}; "
+                "free some space, or delete it: it is made again from the remote"
+            ) from error
+
+    def points(self, dataset: str | None = None) -> list[Point]:
+        """Return all points, oldest first."""
+        statement = (
+            select(PointRow.__table__, ChainRow.__table__.c[
+                "key", "dataset", "dataset_guid", "restic", "excludes"
+            ])
+            .join(ChainRow, ChainRow.id == PointRow.chain)
+            .order_by(PointRow.created_ns, PointRow.id)
+        )  # fmt: skip
+        if dataset is not None:
+            statement = statement.where(ChainRow.dataset == dataset)
+        with self._engine.connect() as connection:
+            return [
+                Point(
+                    key=row.key, chain=row.key_1, chain_id=row.chain, sequence=row.sequence,
+                    dataset=row.dataset, dataset_guid=int(row.dataset_guid), host=row.host,
+                    snapshot=row.snapshot, guid=int(row.guid), createtxg=row.createtxg,
+                    created_ns=row.created_ns, restic=row.restic, excludes=row.excludes, stats=row.stats,
+                )
+                for row in connection.execute(statement)
+            ]  # fmt: skip
+
+    def manifests(self) -> set[tuple[str, int]]:
+        """Return (chain, sequence) of every point the catalog has."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(ChainRow.key, PointRow.sequence).join(PointRow, PointRow.chain == ChainRow.id)
+            )
+            return {(row.key, row.sequence) for row in rows}
+
+    @contextmanager
+    def view(self, point: Point) -> Iterator[PointView]:
+        """Open the tree of a point."""
+        with self._engine.connect() as connection:
+            yield PointView(connection, point.chain_id, point.sequence)
+
+    def ledger(self, point: Point) -> dict[tuple[int, int], tuple[bytes, ...]]:
+        """Return the paths of every object with several names, by (object, generation), as of the last point."""
+        found: dict[tuple[int, int], list[bytes]] = {}
+        with self._engine.connect() as connection:
+            statement = select(LinkRow.zfs_object, LinkRow.generation, LinkRow.name)
+            for row in connection.execute(statement.where(LinkRow.chain == point.chain_id)):
+                found.setdefault((row.zfs_object, row.generation), []).append(row.name)
+        return {identity: tuple(sorted(names)) for identity, names in found.items()}
+
+    def last_numbers(self, point: Point) -> tuple[int, int]:
+        """Return the highest object and content numbers used in the point's chain."""
+        with self._engine.connect() as connection:
+            return tuple(  # type: ignore[return-value]
+                connection.execute(
+                    select(func.coalesce(func.max(table.number), 0)).where(table.chain == point.chain_id)
+                ).scalar_one()
+                for table in (ObjectRow, ContentRow)
+            )
+
+    def packed_bytes(self, point: Point) -> int:
+        """Return the bytes of all packs in the point's chain: the size of its increments."""
+        with self._engine.connect() as connection:
+            return connection.execute(
+                select(func.coalesce(func.sum(PackRow.size), 0)).where(PackRow.chain == point.chain_id)
+            ).scalar_one()

@@ -1,0 +1,172 @@
+"""The catalog's tables; docs/catalog.md describes them column by column.
+
+Rule: rows grow with changes, never with files. An unchanged file of the base has no row.
+`since` and `until` are sequence numbers in a chain: a row holds for since <= point < until
+(until NULL: still holds).
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+VERSION = 1
+
+
+class Base(DeclarativeBase):
+    """Maps Python types to columns."""
+
+    type_annotation_map = {bytes: LargeBinary, dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads this plain dict
+
+
+class ChainRow(Base):
+    """A base and its increments."""
+
+    __tablename__ = "chain"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    dataset: Mapped[str] = mapped_column(index=True)
+    dataset_guid: Mapped[str]
+    restic: Mapped[str]
+    excludes: Mapped[str]
+
+
+class PointRow(Base):
+    """A committed restore point."""
+
+    __tablename__ = "point"
+    __table_args__ = (UniqueConstraint("chain", "sequence"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"))
+    sequence: Mapped[int]
+    host: Mapped[str]
+    snapshot: Mapped[str]
+    guid: Mapped[str]
+    createtxg: Mapped[int]
+    created_ns: Mapped[int]
+    stats: Mapped[dict[str, Any]]
+
+
+class ObjectRow(Base):
+    """An object the overlay knows: changed, moved, new, or the parent of such a one."""
+
+    __tablename__ = "object"
+    __table_args__ = (
+        Index("object_identity", "chain", "zfs_object", "generation"),
+        Index("object_base_path", "chain", "base_path"),
+    )
+
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    zfs_object: Mapped[int]
+    generation: Mapped[int]
+    base_path: Mapped[bytes | None]
+
+
+class DirentRow(Base):
+    """A name in a directory object and what it leads to (child NULL: the base's name is gone)."""
+
+    __tablename__ = "dirent"
+    __table_args__ = (Index("dirent_name", "chain", "parent", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"))
+    parent: Mapped[int]
+    name: Mapped[bytes]
+    child: Mapped[int | None]
+    since: Mapped[int]
+    until: Mapped[int | None]
+
+
+class VersionRow(Base):
+    """Metadata and content of an object over a span of points."""
+
+    __tablename__ = "version"
+    __table_args__ = (Index("version_object", "chain", "object"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"))
+    object: Mapped[int]
+    since: Mapped[int]
+    until: Mapped[int | None]
+    type: Mapped[str]
+    mode: Mapped[int]
+    uid: Mapped[int]
+    gid: Mapped[int]
+    mtime_ns: Mapped[int]
+    size: Mapped[int]
+    rdev: Mapped[int]
+    target: Mapped[bytes | None]
+    xattrs: Mapped[bytes | None]
+    content: Mapped[int | None]
+
+
+class ContentRow(Base):
+    """A stored content and where its blob lies (see format.manifest.ContentRecord)."""
+
+    __tablename__ = "content"
+    __table_args__ = (Index("content_digest", "chain", "digest"),)
+
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    size: Mapped[int]
+    digest: Mapped[str]
+    windowed: Mapped[bool]
+    pack: Mapped[str]
+    offset: Mapped[int]
+    length: Mapped[int]
+    packs: Mapped[str | None]
+    source: Mapped[int | None]
+    source_path: Mapped[bytes | None]
+    depth: Mapped[int]
+
+
+class PackRow(Base):
+    """An uploaded pack: plain size and digest."""
+
+    __tablename__ = "pack"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), index=True)
+    size: Mapped[int]
+    sha256: Mapped[str]
+
+
+class LinkRow(Base):
+    """The ledger: one path of an object that has, or once had, several names."""
+
+    __tablename__ = "link"
+
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
+    zfs_object: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[bytes] = mapped_column(primary_key=True)
+
+
+class RunRow(Base):
+    """The journal: a run that has taken its snapshot and not yet committed its point."""
+
+    __tablename__ = "run"
+
+    dataset: Mapped[str] = mapped_column(primary_key=True)
+    chain: Mapped[str]
+    sequence: Mapped[int]
+    snapshot: Mapped[str]
+    guid: Mapped[str]
+    parent_guid: Mapped[str | None]
+    restic: Mapped[str | None]
+
+
+class JournalRow(Base):
+    """The journal: a pack already verified on the remote, or a content that lies wholly in such packs."""
+
+    __tablename__ = "journal"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset: Mapped[str] = mapped_column(index=True)
+    zfs_object: Mapped[int | None]
+    generation: Mapped[int | None]
+    record: Mapped[dict[str, Any]]

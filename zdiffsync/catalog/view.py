@@ -1,0 +1,150 @@
+"""One point's tree as the catalog knows it: the overlay above the base.
+
+Used by the run (what was here before?), by ls, cat and restore (what is here?).
+Rule: answers only for the overlay. A Node that has a base path but no object may or may not exist
+in the base; who needs to know asks restic.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
+
+from zdiffsync.catalog.schema import ContentRow, DirentRow, ObjectRow, PackRow, VersionRow
+from zdiffsync.catalog.values import row_content, row_entry
+from zdiffsync.errors import CatalogError
+from zdiffsync.format.manifest import ContentRecord, PackRecord
+from zdiffsync.model.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A place in the tree: the overlay's object number (or None) and the base path (or None)."""
+
+    object: int | None
+    base_path: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What the overlay says of an object at the point."""
+
+    entry: Entry
+    content: int | None
+
+
+class PointView:
+    """The tree of `sequence` in one chain, through an open connection."""
+
+    def __init__(self, connection: Connection, chain: int, sequence: int) -> None:
+        self._connection = connection
+        self.chain, self.sequence = chain, sequence
+
+    def resolve(self, path: bytes) -> Node | None:
+        """Follow `path` (b'' is the root) by names; None when a directory on the way says it is gone."""
+        node: Node | None = self.root()
+        for name in path.split(b"/") if path else ():
+            if node is None:
+                return None
+            node = self.child(node, name)
+        return node
+
+    def root(self) -> Node:
+        """Return the dataset's root."""
+        return self._base_node(b"")
+
+    def child(self, node: Node, name: bytes) -> Node | None:
+        """Return what `name` in directory `node` leads to."""
+        if node.object is not None:
+            row = self._connection.execute(
+                select(DirentRow.child).where(
+                    DirentRow.chain == self.chain,
+                    DirentRow.parent == node.object,
+                    DirentRow.name == name,
+                    self._valid(DirentRow),
+                )
+            ).first()
+            if row is not None:
+                return None if row.child is None else self.node(row.child)
+        if node.base_path is None:
+            return None
+        return self._base_node(node.base_path + b"/" + name if node.base_path else name)
+
+    def names(self, node: Node) -> dict[bytes, Node | None]:
+        """Return the overlay's names of a directory (None: not there, whatever the base says)."""
+        if node.object is None:
+            return {}
+        rows = self._connection.execute(
+            select(DirentRow.name, DirentRow.child, ObjectRow.base_path)
+            .outerjoin(
+                ObjectRow, and_(ObjectRow.chain == DirentRow.chain, ObjectRow.number == DirentRow.child)
+            )
+            .where(DirentRow.chain == self.chain, DirentRow.parent == node.object, self._valid(DirentRow))
+        )
+        return {row.name: None if row.child is None else Node(row.child, row.base_path) for row in rows}
+
+    def node(self, number: int) -> Node:
+        """Return the node of an object by its number."""
+        base_path = self._connection.execute(
+            select(ObjectRow.base_path).where(ObjectRow.chain == self.chain, ObjectRow.number == number)
+        ).one()[0]
+        return Node(number, base_path)
+
+    def number_of(self, zfs_object: int, generation: int) -> int | None:
+        """Return the number of the object with this ZFS identity, if the overlay has it."""
+        return self._connection.execute(
+            select(ObjectRow.number).where(
+                ObjectRow.chain == self.chain,
+                ObjectRow.zfs_object == zfs_object,
+                ObjectRow.generation == generation,
+            )
+        ).scalar()
+
+    def version(self, number: int) -> Version | None:
+        """Return metadata and content of an object, None when they are still the base's."""
+        row = self._connection.execute(
+            select(VersionRow.__table__).where(
+                VersionRow.chain == self.chain, VersionRow.object == number, self._valid(VersionRow)
+            )
+        ).first()
+        return None if row is None else Version(row_entry(row), row.content)  # type: ignore[arg-type]
+
+    def content(self, number: int) -> ContentRecord:
+        """Return a stored content. Raises CatalogError when the catalog lacks it."""
+        row = self._connection.execute(
+            select(ContentRow.__table__).where(ContentRow.chain == self.chain, ContentRow.number == number)
+        ).first()
+        if row is None:
+            raise CatalogError(f"the catalog lacks content {number}; delete it, it is made again")
+        return row_content(row)  # type: ignore[arg-type]
+
+    def content_with_digest(self, digest: str, size: int) -> ContentRecord | None:
+        """Return a content of this chain with the same bytes, if there is one."""
+        row = self._connection.execute(
+            select(ContentRow.__table__).where(
+                ContentRow.chain == self.chain, ContentRow.digest == digest, ContentRow.size == size
+            )
+        ).first()
+        return None if row is None else row_content(row)  # type: ignore[arg-type]
+
+    def pack(self, key: str) -> PackRecord:
+        """Return what is known of a pack. Raises CatalogError when it is not known."""
+        row = self._connection.execute(select(PackRow.size, PackRow.sha256).where(PackRow.key == key)).first()
+        if row is None:
+            raise CatalogError(f"the catalog lacks pack {key}; delete it, it is made again")
+        return PackRecord(key, row.size, row.sha256)
+
+    def changed_objects(self) -> list[Node]:
+        """Return every object of the overlay that exists by this point."""
+        rows = self._connection.execute(
+            select(ObjectRow.number, ObjectRow.base_path).where(ObjectRow.chain == self.chain)
+        )
+        return [Node(row.number, row.base_path) for row in rows]
+
+    def _base_node(self, path: bytes) -> Node:
+        number = self._connection.execute(
+            select(ObjectRow.number).where(ObjectRow.chain == self.chain, ObjectRow.base_path == path)
+        ).scalar()
+        return Node(number, path)
+
+    def _valid(self, row: type[DirentRow] | type[VersionRow]) -> ColumnElement[bool]:
+        return and_(row.since <= self.sequence, or_(row.until.is_(None), row.until > self.sequence))

@@ -1,0 +1,111 @@
+"""What every command starts from: global options, the configuration, the opened repository.
+
+Rule: nothing is opened before a command asks for it, so --help and usage errors are instant.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zdiffsync.backup.sync import sync_catalog
+from zdiffsync.catalog.catalog import Catalog
+from zdiffsync.cli.progress import bars
+from zdiffsync.config.config import Config, default_path, load
+from zdiffsync.external.restic import Restic
+from zdiffsync.model.progress import ProgressFactory
+from zdiffsync.store.repository import Repository, open_repository
+from zdiffsync.store.secret import Secret
+
+
+@dataclass(slots=True)
+class App:
+    """The global options."""
+
+    config_path: Path
+    json: bool = False
+    verbosity: int = 0
+    no_progress: bool = False
+
+    @property
+    def config(self) -> Config:
+        """Read the configuration file."""
+        return load(self.config_path)
+
+    @property
+    def progress(self) -> ProgressFactory:
+        """Return what opens progress bars."""
+        return bars(wanted=not (self.no_progress or self.json or self.verbosity < 0))
+
+    def say(self, text: str) -> None:
+        """Print to a person: nothing under --json or -q."""
+        if not self.json and self.verbosity >= 0:
+            click.echo(text)
+
+    def emit(self, value: Any) -> None:
+        """Print one JSON object under --json."""
+        if self.json:
+            json.dump(value, sys.stdout, default=str)
+            sys.stdout.write("\n")
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock file of this configuration's state."""
+        return self.config.state / "lock"
+
+    @contextmanager
+    def catalog(self) -> Iterator[Catalog]:
+        """Open the catalog alone."""
+        with Catalog(self.config.state / "catalog.sqlite") as catalog:
+            yield catalog
+
+    @contextmanager
+    def opened(self) -> Iterator["Opened"]:
+        """Open remote, catalog and restic; an empty catalog is first filled from the remote."""
+        config = self.config
+        password = Secret.from_file(Path(config.password_file))
+        with (
+            open_repository(
+                config.remote, password, transfers=config.transfers, bwlimit=config.bwlimit
+            ) as repository,
+            self.catalog() as catalog,
+        ):
+            if not catalog.manifests():
+                sync_catalog(repository.store, catalog, self.progress)
+            yield Opened(config, repository, catalog, make_restic(config, repository))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One opened repository with its catalog."""
+
+    config: Config
+    repository: Repository
+    catalog: Catalog
+    restic: Restic
+
+
+def make_restic(config: Config, repository: Repository) -> Restic:
+    """Return restic for the bases of this repository."""
+    store = repository.store
+    return Restic(
+        f"rclone:{store.plain.remote_name}restic",
+        Path(config.password_file),
+        config.state / "restic-cache",
+        environment=store.environment,
+        bwlimit=config.bwlimit,
+        transfers=config.transfers,
+    )
+
+
+pass_app = click.make_pass_decorator(App)
+
+
+def make_app(config: Path | None, *, json_output: bool, verbosity: int, no_progress: bool) -> App:
+    """Build the context object from the global options."""
+    return App(config or default_path(), json_output, verbosity, no_progress)

@@ -1,0 +1,84 @@
+"""`zdiffsync init`: a configuration file, a password file and an empty repository on the remote."""
+
+import base64
+import json
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from zdiffsync.cli.context import App, make_restic, pass_app
+from zdiffsync.errors import UsageError
+from zdiffsync.store.repository import create_repository
+from zdiffsync.store.secret import Secret
+
+
+@click.command()
+@click.option("--remote", help="Where to back up to: an rclone remote like 'o365:backup', or a directory.")
+@click.option("--dataset", "datasets", multiple=True, help="A dataset to back up; may be repeated.")
+@click.option("--recursive", is_flag=True, help="Take the datasets' children along.")
+@click.option("--password-file", type=click.Path(path_type=Path), help="Made with a new password if missing.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where the catalog and caches live.")
+@pass_app
+def init(
+    app: App,
+    remote: str | None,
+    datasets: tuple[str, ...],
+    *,
+    recursive: bool,
+    password_file: Path | None,
+    state_dir: Path | None,
+) -> None:
+    """Set up a repository; write the configuration file unless there is one."""
+    made = []
+    if not app.config_path.exists():
+        if remote is None:
+            raise UsageError(f"there is no {app.config_path} yet; say where to back up to with --remote")
+        password_file = password_file or app.config_path.parent / "password"
+        _write_config(app.config_path, remote, password_file, datasets, state_dir, recursive=recursive)
+        made.append(str(app.config_path))
+    elif remote or datasets or password_file:
+        raise UsageError(f"{app.config_path} exists already; change it there, or name another file with -c")
+    config = app.config
+    password_path = Path(config.password_file)
+    if not password_path.exists():
+        _write_private(password_path, base64.b32encode(secrets.token_bytes(30)).decode().lower() + "\n")
+        made.append(str(password_path))
+    with create_repository(config.remote, Secret.from_file(password_path)) as repository:
+        make_restic(config, repository).init()
+        app.emit({"repository": repository.identifier, "remote": config.remote, "written": made})
+        app.say(f"Repository {repository.identifier[:8]} is ready at {config.remote}")
+    for path in made:
+        app.say(f"  wrote {path}")
+    if str(password_path) in made:
+        app.say("  Keep a copy of the password file somewhere else: without it nobody can restore.")
+    app.say("Next: zdiffsync run" if config.dataset else f"Next: name a dataset in {app.config_path}")
+
+
+def _write_config(
+    path: Path,
+    remote: str,
+    password_file: Path,
+    datasets: tuple[str, ...],
+    state_dir: Path | None,
+    *,
+    recursive: bool,
+) -> None:
+    lines = [
+        "# zdiffsync configuration; docs/config.md describes every key",
+        f"remote = {json.dumps(remote)}",
+        f"password_file = {json.dumps(str(password_file))}",
+    ]
+    if state_dir is not None:
+        lines.append(f"state_dir = {json.dumps(str(state_dir))}")
+    for name in datasets:
+        lines += ["", "[[dataset]]", f"name = {json.dumps(name)}"]
+        lines += ["recursive = true"] if recursive else []
+    _write_private(path, "\n".join(lines) + "\n")
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)

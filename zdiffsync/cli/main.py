@@ -1,0 +1,91 @@
+"""The entry point: global options, the commands, and how errors become exit codes.
+
+Rule: every error a user can cause ends as one sentence on stderr and the code of its class.
+"""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from zdiffsync import __version__
+from zdiffsync.cli.cat import cat
+from zdiffsync.cli.context import make_app
+from zdiffsync.cli.init import init
+from zdiffsync.cli.ls import ls
+from zdiffsync.cli.points import points
+from zdiffsync.cli.restore import restore
+from zdiffsync.cli.run import run
+from zdiffsync.errors import ExitCode, ZdiffsyncError
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
+@click.option("-v", "--verbose", count=True, help="Say more; show the traceback of a bug.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("--no-progress", is_flag=True, help="Draw no progress bars.")
+@click.version_option(__version__, prog_name="zdiffsync")
+@click.pass_context
+def group(
+    context: click.Context,
+    config: Path | None,
+    *,
+    json_output: bool,
+    verbose: int,
+    quiet: bool,
+    no_progress: bool,
+) -> None:
+    """Off-site backup for ZFS whose nightly cost follows what changed, not what exists."""
+    context.obj = make_app(
+        config, json_output=json_output, verbosity=-1 if quiet else verbose, no_progress=no_progress
+    )
+
+
+for command in (init, run, points, ls, cat, restore):
+    group.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command and return its exit code; prints, never raises."""
+    as_json = "--json" in arguments
+    try:
+        result = group.main(arguments, prog_name="zdiffsync", standalone_mode=False)
+    except ZdiffsyncError as error:
+        return _complain(str(error), error.exit_code, as_json=as_json)
+    except click.ClickException as error:
+        if as_json:
+            return _complain(error.format_message(), ExitCode.USAGE, as_json=True)
+        error.show()
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted; run it again to continue", _INTERRUPTED, as_json=as_json)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return ExitCode.BUG
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{place}{error.strerror}", ExitCode.BUG, as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug must not look like success
+        if any(flag in arguments for flag in ("-v", "--verbose")):
+            traceback.print_exc()
+        text = f"bug: {type(error).__name__}: {error}; run with -v and report it"
+        return _complain(text, ExitCode.BUG, as_json=as_json)
+    return int(result) if isinstance(result, int) else ExitCode.DONE
+
+
+def _complain(text: str, code: int, *, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps({"error": text, "exit_code": int(code)}) + "\n")
+    else:
+        sys.stderr.write(f"zdiffsync: {text}\n")
+    return int(code)

@@ -1,0 +1,54 @@
+"""`zdiffsync points`: the restore points there are."""
+
+from datetime import datetime
+
+import click
+
+from zdiffsync.catalog.catalog import Point
+from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.summary import size
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@pass_app
+def points(app: App, dataset: str | None) -> None:
+    """List the restore points (of DATASET), oldest first."""
+    with app.catalog() as catalog:
+        found = catalog.points(dataset)
+    if not found:
+        with app.opened() as opened:
+            found = opened.catalog.points(dataset)
+    app.emit({"points": [_values(point) for point in found]})
+    if not found:
+        app.say("no restore points yet; make one with zdiffsync run")
+        return
+    width = max(len(point.dataset) for point in found)
+    app.say(f"{'POINT':<16}  {'TIME':<19}  {'DATASET':<{width}}  {'KIND':<9}  {'UPLOADED':>10}  CHANGES")
+    for point in found:
+        app.say(
+            f"{point.key:<16}  {local_time(point):<19}  {point.dataset:<{width}}  {point.kind:<9}  "
+            f"{size(point.stats['uploaded_bytes']):>10}  {_changes(point)}"
+        )
+
+
+def local_time(point: Point) -> str:
+    """Return when the snapshot was taken, in local time."""
+    return f"{datetime.fromtimestamp(point.created_ns / 1e9).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _changes(point: Point) -> str:
+    stats = point.stats
+    if point.sequence == 0:
+        return f"{stats['files_total']:,} files, {size(stats['bytes_total'])}"
+    return (
+        f"+{stats['created']:,} ~{stats['modified'] + stats['metadata_only']:,} -{stats['names_removed']:,}"
+    )
+
+
+def _values(point: Point) -> dict[str, object]:
+    return {
+        "point": point.key, "dataset": point.dataset, "kind": point.kind, "chain": point.chain,
+        "sequence": point.sequence, "host": point.host, "snapshot": point.snapshot, "guid": point.guid,
+        "created_ns": point.created_ns, "stats": point.stats,
+    }  # fmt: skip

@@ -1,0 +1,83 @@
+"""The words a run ends with. Rule: what changed, what it cost, and everything that is not as it should be."""
+
+import humanize
+
+from zdiffsync.backup.report import PointReport, RunReport
+
+_MOST_NAMED = 10
+
+
+def size(count: float) -> str:
+    """Return bytes as people write them."""
+    return humanize.naturalsize(count, binary=True, format="%.1f").replace("Bytes", "B").replace("Byte", "B")
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def run_summary(report: RunReport, *, dry_run: bool) -> str:
+    """Return the report of a run as text."""
+    lines = [line for point in report.points for line in _point(point, dry_run=dry_run)]
+    lines += [f"not covered: {name} {reason}" for name, reason in report.not_covered]
+    lines += [f"FAILED: {name}: {reason}" for name, reason, _code in report.failed]
+    lines.append(f"{'dry run' if dry_run else 'done'} in {report.seconds:.1f} s")
+    return "\n".join(lines)
+
+
+def _point(point: PointReport, *, dry_run: bool) -> list[str]:
+    title = f"{point.dataset}: {point.kind}" + ("" if dry_run else f" {point.point}")
+    lines = [f"{title} ({point.reason})" if point.reason else title]
+    if point.files_total is not None and point.bytes_total is not None:
+        lines.append(f"  holds     {_plural(point.files_total, 'file')}, {size(point.bytes_total)}")
+    if point.kind == "increment":
+        lines.append(f"  changed   {_changes(point)}")
+    if not dry_run:
+        lines.append(f"  uploaded  {_cost(point)}")
+        stages = " · ".join(f"{stage} {spent:.1f} s" for stage, spent in point.seconds.items())
+        lines.append(f"  time      {stages}")
+    return lines + _concerns(point)
+
+
+def _changes(point: PointReport) -> str:
+    parts = [
+        _plural(count, word)
+        for count, word in (
+            (point.created, "new object"),
+            (point.modified, "modified file"),
+            (point.metadata_only, "metadata change"),
+            (point.names_added, "name") if point.names_added != point.created else (0, ""),
+            (point.names_removed, "removed name"),
+        )
+        if count
+    ]
+    return ", ".join(parts) or "nothing"
+
+
+def _cost(point: PointReport) -> str:
+    text = size(point.uploaded_bytes)
+    if point.kind == "increment" and point.changed_bytes:
+        text += f" for {size(point.changed_bytes)} of changed files"
+    if point.deltas:
+        text += f" ({_plural(point.deltas, 'delta')} saved {size(point.saved_bytes)})"
+    return text
+
+
+def _concerns(point: PointReport) -> list[str]:
+    lines = []
+    if point.fallback:
+        lines.append(f"  compared whole trees: {point.fallback}")
+    if point.uncertified_because:
+        lines.append(f"  uncertified: {point.uncertified_because}")
+    if point.misses:
+        count = _plural(len(point.misses), "change")
+        lines.append(f"  zfs diff missed {count}, found through the send stream: {_some(point.misses)}")
+    lines += [f"  skipped {path}: {reason}" for path, reason in point.skipped[:_MOST_NAMED]]
+    if len(point.skipped) > _MOST_NAMED:
+        lines.append(f"  … and {len(point.skipped) - _MOST_NAMED:,} more skipped (see --json)")
+    return lines
+
+
+def _some(paths: list[str]) -> str:
+    shown = ", ".join(repr(path) for path in paths[:3])
+    return shown + (", …" if len(paths) > 3 else "")  # noqa: PLR2004 - three examples fit a line

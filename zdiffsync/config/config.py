@@ -1,0 +1,127 @@
+"""The configuration file: TOML, typed, with a default for everything but the remote and datasets.
+
+Read once by the command line. Rule: what cannot be understood is an error that names the key and,
+where there is one, the key that was probably meant.
+"""
+
+import difflib
+import os
+import re
+import socket
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from zdiffsync.config.units import parse_duration, parse_size
+from zdiffsync.errors import ConfigError
+
+_SYSTEM = Path("/etc/zdiffsync/config.toml")
+
+
+class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One [[dataset]] table. `exclude` adds gitignore patterns to the global ones."""
+
+    name: str
+    recursive: bool = False
+    exclude: list[str] = []
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file; docs/config.md describes every key."""
+
+    remote: str
+    password_file: str
+    dataset: list[DatasetConfig] = []
+    exclude: list[str] = []
+    host: str = msgspec.field(default_factory=socket.gethostname)
+    state_dir: str = msgspec.field(default_factory=lambda: str(_default_state()))
+    staging_dir: str | None = None
+    staging_space: str | int = "1GiB"
+    pack_size: str | int = "64MiB"
+    large_file: str | int = "1MiB"
+    max_delta_depth: int = 8
+    upload_rate: str | int = "7MiB"
+    base_every: str | int = "30d"
+    base_when_increments_exceed: float = 0.5
+    transfers: int = 4
+    bwlimit: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what types alone cannot. ValueError names the key."""
+        for key in ("staging_space", "pack_size", "large_file", "upload_rate"):
+            self.size(key)
+        self.base_age()
+        for key, low in (("max_delta_depth", 0), ("transfers", 1), ("base_when_increments_exceed", 0)):
+            if getattr(self, key) < low:
+                raise ValueError(f"{key} must be at least {low}")
+
+    def size(self, key: str) -> int:
+        """Return the size key `key` in bytes."""
+        try:
+            return parse_size(getattr(self, key))
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from error
+
+    def base_age(self) -> timedelta:
+        """Return `base_every`."""
+        try:
+            return parse_duration(self.base_every)
+        except ValueError as error:
+            raise ValueError(f"base_every: {error}") from error
+
+    @property
+    def state(self) -> Path:
+        """Where the catalog, the lock and caches live."""
+        return Path(self.state_dir).expanduser()
+
+    @property
+    def staging(self) -> Path:
+        """Where packs wait for their upload."""
+        return Path(self.staging_dir).expanduser() if self.staging_dir else self.state / "staging"
+
+
+def _default_state() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/zdiffsync")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "zdiffsync"
+
+
+def default_path() -> Path:
+    """Return the configuration file that is used when none is named."""
+    if os.geteuid() == 0:
+        return _SYSTEM
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "zdiffsync/config.toml"
+
+
+def load(path: Path) -> Config:
+    """Read and check the file. Raises ConfigError: one sentence with file, key and what to do."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no configuration file {path}; run zdiffsync init") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    try:
+        return msgspec.convert(values, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error, values)}") from error
+
+
+def _explain(error: msgspec.ValidationError, values: dict[str, Any]) -> str:
+    text = str(error)
+    if match := re.search(r"unknown field `([^`]+)`", text):
+        in_dataset = "$.dataset" in text
+        known = [field.name for field in msgspec.structs.fields(DatasetConfig if in_dataset else Config)]
+        close = difflib.get_close_matches(match[1], known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(known)}"
+        place = " in a [[dataset]] table" if in_dataset else ""
+        return f"unknown key '{match[1]}'{place}{hint}"
+    if match := re.search(r"missing required field `([^`]+)`", text):
+        return f"key '{match[1]}' is missing"
+    del values
+    return text.replace("`", "'")

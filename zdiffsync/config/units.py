@@ -1,0 +1,34 @@
+"""Sizes and durations as people write them in the configuration file.
+
+Rule: a number without a unit is bytes, or seconds.
+"""
+
+import re
+from datetime import timedelta
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(i?)b?", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|h|d|w)", re.IGNORECASE)
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_size(text: str | int) -> int:
+    """Return bytes: '64MiB', '64M' (both binary, as rclone and restic read them), 4096.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(text, int):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size; write it like '64MiB'")
+    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+
+
+def parse_duration(text: str | int) -> timedelta:
+    """Return a duration: '30d', '12h', 3600. Raises ValueError for anything else."""
+    if isinstance(text, int):
+        return timedelta(seconds=text)
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no duration; write it like '30d' or '12h'")
+    return timedelta(seconds=float(match[1]) * _SECONDS[match[2].lower()])

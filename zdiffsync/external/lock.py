@@ -1,0 +1,46 @@
+"""The local lock: one process at a time changes a state directory.
+
+Taken by every command that writes. Rule: the kernel's flock decides; what the file says is only
+for the message, so a crash never leaves a lock behind.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from zdiffsync.errors import ConfigError, LockedError
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path` while doing `what`. Raises LockedError naming the holder."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot open the lock {path}: {error.strerror}; set state_dir or run as root"
+        ) from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(f"{_holder(fd)} holds {path}; wait for it to end") from error
+        holder = {"pid": os.getpid(), "what": what, "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"}
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps(holder).encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _holder(fd: int) -> str:
+    try:
+        holder = json.loads(os.pread(fd, 1000, 0))
+        return f"zdiffsync {holder['what']} (process {holder['pid']}, since {holder['since']})"
+    except (ValueError, KeyError):
+        return "another zdiffsync process"

@@ -1,0 +1,176 @@
+"""A snapshot's file tree, read through one open directory descriptor.
+
+Used by reconcile, the base walk and the packer. The descriptor keeps the snapshot mounted (idle
+`.zfs/snapshot` mounts go away) and paths beyond PATH_MAX are reached in steps.
+Rule: reads only, follows no symlink, speaks relative `bytes` paths (b'' is the root).
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from zdiffsync.errors import ZfsError
+from zdiffsync.model.entry import Entry, EntryType
+
+_STEP = 3500  # bytes; well below PATH_MAX with the /proc prefix in front
+_HANDLE_BYTES = 128
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Identity(NamedTuple):
+    """What makes an object itself: its number and the generation that tells reuse apart."""
+
+    number: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One name in a directory, as `readdir` tells it, without a stat."""
+
+    name: bytes
+    number: int
+    directory: bool
+
+
+class SnapshotTree:
+    """The tree of one mounted snapshot. A context manager; raises ZfsError when it cannot be opened."""
+
+    def __init__(self, root: bytes) -> None:
+        self.root = root
+        try:
+            self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise ZfsError(
+                f"cannot open the snapshot at {os.fsdecode(root)}: {error.strerror}; "
+                "check that the dataset is mounted and .zfs/snapshot can be read"
+            ) from error
+
+    def __enter__(self) -> "SnapshotTree":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._fd)
+
+    @property
+    def descriptor(self) -> int:
+        """The open root directory."""
+        return self._fd
+
+    @contextmanager
+    def _reach(self, path: bytes) -> Iterator[tuple[int, bytes]]:
+        """Give (directory descriptor, short path) that names `path`."""
+        opened: list[int] = []
+        base = self._fd
+        try:
+            while len(path) > _STEP:
+                cut = path.rindex(b"/", 0, _STEP)
+                base = os.open(path[:cut], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=base)
+                opened.append(base)
+                path = path[cut + 1 :]
+            yield base, path or b"."
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def lstat(self, path: bytes) -> os.stat_result | None:
+        """Stat `path` itself; None when it is not there."""
+        try:
+            with self._reach(path) as (fd, short):
+                return os.stat(short, dir_fd=fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def identity(self, path: bytes) -> Identity | None:
+        """Return object number and generation of `path`, or None when it is not there.
+
+        One `name_to_handle_at` call; the handle of ZFS is a short fid of 6 bytes object number and
+        4 bytes generation (zfs_vnops_os.c). Other file systems fall back to (st_ino, 0).
+        """
+        try:
+            with self._reach(path) as (fd, short):
+                return _identity(fd, short)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self, path: bytes) -> Iterator[Listed]:
+        """List a directory; nothing when it is not there. `.zfs` shows up nowhere."""
+        with suppress(FileNotFoundError, NotADirectoryError), self.opened(path, os.O_DIRECTORY) as fd:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    yield Listed(os.fsencode(entry.name), entry.inode(), entry.is_dir(follow_symlinks=False))
+
+    @contextmanager
+    def opened(self, path: bytes, flags: int = 0) -> Iterator[int]:
+        """Open `path` for reading and give its descriptor."""
+        with self._reach(path) as (base, short):
+            fd = os.open(short, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=base)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def entry(self, path: bytes, known: os.stat_result | None = None) -> Entry:
+        """Read everything a restore must reproduce. Raises OSError when it cannot be read."""
+        with self._reach(path) as (base, short):
+            info = known or os.stat(short, dir_fd=base, follow_symlinks=False)
+            kind = EntryType.of_mode(info.st_mode)
+            name = b"/proc/self/fd/%d/%s" % (base, short)
+            return Entry(
+                type=kind,
+                mode=stat.S_IMODE(info.st_mode),
+                uid=info.st_uid,
+                gid=info.st_gid,
+                mtime_ns=info.st_mtime_ns,
+                size=info.st_size if kind is EntryType.FILE else 0,
+                rdev=info.st_rdev if kind in {EntryType.CHARACTER, EntryType.BLOCK} else 0,
+                target=os.readlink(short, dir_fd=base) if kind is EntryType.SYMLINK else None,
+                xattrs=_xattrs(name),
+            )
+
+    def walk(self, top: bytes = b"") -> Iterator[tuple[bytes, Listed]]:
+        """Yield (path, listed) of everything below `top`, each directory before its content.
+
+        Unreadable directories raise OSError. Uses no recursion and keeps one listing a level.
+        """
+        stack = [(top, self.names(top))]
+        while stack:
+            directory, names = stack[-1]
+            for item in names:
+                path = directory + b"/" + item.name if directory else item.name
+                yield path, item
+                if item.directory:
+                    stack.append((path, self.names(path)))
+                    break
+            else:
+                stack.pop()
+
+
+def _xattrs(name: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    try:
+        keys = os.listxattr(name, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in {errno.ENOTSUP, errno.EPERM}:
+            return ()
+        raise
+    return tuple(sorted((os.fsencode(key), os.getxattr(name, key, follow_symlinks=False)) for key in keys))
+
+
+def _identity(fd: int, path: bytes) -> Identity:
+    buffer = ctypes.create_string_buffer(8 + _HANDLE_BYTES)
+    struct.pack_into("Ii", buffer, 0, _HANDLE_BYTES, 0)
+    mount_id = ctypes.c_int()
+    if _libc.name_to_handle_at(fd, path, buffer, ctypes.byref(mount_id), 0) == 0:
+        size, _kind = struct.unpack_from("Ii", buffer)
+        fid = buffer.raw[8 : 8 + size]
+        if size >= 12:  # noqa: PLR2004 - u16 length, 6 bytes object, 4 bytes generation
+            return Identity(int.from_bytes(fid[2:8], "little"), int.from_bytes(fid[8:12], "little"))
+    elif (code := ctypes.get_errno()) not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EOVERFLOW}:
+        raise OSError(code, os.strerror(code), path)
+    return Identity(os.stat(path, dir_fd=fd, follow_symlinks=False).st_ino, 0)

@@ -1,0 +1,270 @@
+"""Manifests: the remote truth about one point, as zstd-compressed lines of JSON.
+
+Written by backup.increment and backup.base, uploaded as the commit, read into the catalog.
+Rule: self-contained. The manifests of a chain, in order, are all that rebuilding the catalog needs.
+
+Names are JSON strings; bytes that are no UTF-8 stand as U+DC80..U+DCFF (PEP 383). Digests are hex,
+xattr values base64. See docs/manifest-format.md.
+"""
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from zdiffsync.errors import IntegrityError, UsageError
+from zdiffsync.format.windows import BlobRef
+from zdiffsync.format.zstd import ZstdError, ZstdFile
+from zdiffsync.model.entry import Entry, EntryType
+
+FORMAT = 1
+IN_BASE = 0  # the content number that means: the base's file at the object's base path
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the point is. Times in ns since 1970; `guid` and `parent_guid` are ZFS snapshot guids."""
+
+    repository: str
+    chain: str
+    sequence: int
+    point: str
+    dataset: str
+    dataset_guid: int
+    host: str
+    snapshot: str
+    guid: int
+    createtxg: int
+    created_ns: int
+    parent_guid: int | None
+    restic: str | None
+    excludes: str
+
+    @property
+    def is_base(self) -> bool:
+        """Whether this point begins its chain."""
+        return self.sequence == 0
+
+
+@dataclass(frozen=True, slots=True)
+class PackRecord:
+    """A pack this point uploaded: plain size in bytes and SHA-256."""
+
+    pack: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRecord:
+    """A content: `digest` is the SHA-256 of the blob's plain bytes (the file, or its window table).
+
+    `windowed` tells which; `packs` all packs it needs; `source` the content number it is a delta of
+    (IN_BASE: the base's file at `source_path`), None for a whole one; `depth` its delta depth.
+    """
+
+    number: int
+    size: int
+    digest: str
+    windowed: bool
+    blob: BlobRef
+    packs: tuple[str, ...]
+    source: int | None = None
+    source_path: bytes | None = None
+    depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """An object that enters the overlay: its ZFS identity and, when the base has it, its path there."""
+
+    number: int
+    zfs_object: int
+    generation: int
+    base_path: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """An object's metadata and content from this point on."""
+
+    object: int
+    entry: Entry
+    content: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NameRecord:
+    """In directory object `parent`, `name` leads to object `child` from this point on (None: nowhere)."""
+
+    parent: int
+    name: bytes
+    child: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LinksRecord:
+    """The ledger: all paths of an object that has, or once had, several names (none: forget it)."""
+
+    zfs_object: int
+    generation: int
+    names: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of every manifest: what the run did, as shown to people (not needed to restore)."""
+
+    stats: dict[str, Any]
+
+
+Record = PackRecord | ContentRecord | ObjectRecord | VersionRecord | NameRecord | LinksRecord
+
+
+class ManifestWriter:
+    """Writes one manifest to a local file; `finish` must be called for it to be complete."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._file = ZstdFile(path, "wb")
+        self._count = 0
+        self._line({"manifest": FORMAT, **asdict(header)})
+
+    def add(self, record: Record) -> None:
+        """Append a record; packs before contents before versions, objects before what names them."""
+        self._count += 1
+        self._line(encode(record))
+
+    def finish(self, stats: dict[str, Any]) -> None:
+        """Write the end line and close."""
+        self._line({"end": self._count, "stats": stats})
+        self._file.close()
+
+    def _line(self, value: dict[str, Any]) -> None:
+        self._file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:
+    """Yield the header, every record, and last the summary.
+
+    Raises IntegrityError for a damaged or truncated manifest, UsageError for a newer format.
+    """
+    count = 0
+    ended = False
+    try:
+        with ZstdFile(path, "rb") as lines:
+            yield _decode_header(json.loads(next(iter(lines), b"null")))
+            for line in lines:
+                value = json.loads(line)
+                if ended:
+                    raise IntegrityError(f"manifest {path.name} goes on behind its end")
+                if "end" in value:
+                    ended = True
+                    if value["end"] != count:
+                        raise IntegrityError(
+                            f"manifest {path.name} holds {count} of its {value['end']} records"
+                        )
+                    yield Summary(dict(value["stats"]))
+                else:
+                    count += 1
+                    yield decode(value)
+    except (ZstdError, EOFError, ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise IntegrityError(f"manifest {path.name} is damaged: {error}") from error
+    if not ended:
+        raise IntegrityError(f"manifest {path.name} is truncated after {count} records")
+
+
+def _decode_header(value: Any) -> Header:
+    if not isinstance(value, dict) or "manifest" not in value:
+        raise ValueError("its first line is no manifest header")
+    if (number := value.pop("manifest")) != FORMAT:
+        raise UsageError(f"manifest format {number} is newer than this zdiffsync; upgrade zdiffsync")
+    return Header(**value)
+
+
+def _text(path: bytes) -> str:
+    return os.fsdecode(path)
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def encode(record: Record) -> dict[str, Any]:
+    """Return a record as JSON values."""
+    match record:
+        case PackRecord():
+            return {"pack": record.pack, "size": record.size, "sha256": record.sha256}
+        case ContentRecord():
+            return {
+                "content": record.number, "size": record.size, "digest": record.digest,
+                "windowed": record.windowed, "packs": record.packs,
+                "blob": [record.blob.pack, record.blob.offset, record.blob.length],
+                "source": record.source, "depth": record.depth,
+                "source_path": None if record.source_path is None else _text(record.source_path),
+            }  # fmt: skip
+        case ObjectRecord():
+            base = None if record.base_path is None else _text(record.base_path)
+            return {"object": record.number, "zfs": [record.zfs_object, record.generation], "base": base}
+        case VersionRecord():
+            return {"version": record.object, "content": record.content, **encode_entry(record.entry)}
+        case NameRecord():
+            return {"name": _text(record.name), "parent": record.parent, "child": record.child}
+        case LinksRecord():
+            return {
+                "links": [record.zfs_object, record.generation],
+                "names": [_text(name) for name in record.names],
+            }
+
+
+def decode(value: dict[str, Any]) -> Record:
+    """Return the record that `encode` gave. Raises KeyError, TypeError or ValueError when it is not one."""
+    match value:
+        case {"pack": pack}:
+            return PackRecord(pack, value["size"], value["sha256"])
+        case {"content": number, "blob": [pack, offset, length]}:
+            return ContentRecord(
+                number, value["size"], value["digest"], value["windowed"], BlobRef(pack, offset, length),
+                tuple(value["packs"]), value["source"], _bytes(value["source_path"]), value["depth"],
+            )  # fmt: skip
+        case {"object": number, "zfs": [zfs_object, generation], "base": base}:
+            return ObjectRecord(number, zfs_object, generation, _bytes(base))
+        case {"version": number, "content": content}:
+            return VersionRecord(number, decode_entry(value), content)
+        case {"name": name, "parent": parent, "child": child}:
+            return NameRecord(parent, os.fsencode(name), child)
+        case {"links": [zfs_object, generation], "names": names}:
+            return LinksRecord(zfs_object, generation, tuple(os.fsencode(name) for name in names))
+        case _:
+            raise ValueError(f"unknown record with keys {sorted(value)}")
+
+
+def encode_entry(entry: Entry) -> dict[str, Any]:
+    """Return an entry as JSON values."""
+    return {
+        "type": entry.type, "mode": entry.mode, "uid": entry.uid, "gid": entry.gid,
+        "mtime_ns": entry.mtime_ns, "size": entry.size, "rdev": entry.rdev,
+        "target": None if entry.target is None else _text(entry.target),
+        "xattrs": [[_text(key), base64.b64encode(data).decode()] for key, data in entry.xattrs],
+    }  # fmt: skip
+
+
+def decode_entry(value: dict[str, Any]) -> Entry:
+    """Return the entry that `encode_entry` gave. Raises KeyError or ValueError when it is not one."""
+    return Entry(
+        EntryType(value["type"]), value["mode"], value["uid"], value["gid"], value["mtime_ns"],
+        value["size"], value["rdev"], _bytes(value["target"]),
+        tuple((os.fsencode(key), base64.b64decode(data, validate=True)) for key, data in value["xattrs"]),
+    )  # fmt: skip

@@ -5,27 +5,32 @@ version; a hit is followed to both sides as far as the bytes are equal.
 Rule: only the old bytes of differences are searched; what did not change is already where it belongs.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
+from zdiffsync.format.align_follow import equal_backward, equal_forward
 from zdiffsync.format.align_index import KEY_LENGTH, AnchorIndex
 from zdiffsync.format.align_plan import Piece, PieceKind
-from zdiffsync.format.align_ranges import Range, common_prefix, common_suffix, normalized
+from zdiffsync.format.align_ranges import Range, normalized
 from zdiffsync.format.align_scan import MIN_COPY
 from zdiffsync.model.bytesource import ByteSource
 
 # Shorter differences are left to the patch, which sees their surroundings anyway.
 MIN_SEARCHED = 32 << 10
 
-# Equal bytes fewer than this say little about where the rest came from.
+# Equal bytes fewer than this say little about where the rest came from. Common headers and phrases are
+# longer: what lies far from where the bytes around it came from must be worth a copy of its own.
 _MIN_MATCH = 128
-# How many hits of one probe are followed before the next probe is made.
+_FAR = 64 << 10
+# How many hits of one probe are followed.
 _MAX_TRIES = 8
-# How far behind a mismatch the same shift is tried again before the index is asked.
+# How far behind a mismatch a known shift is tried again before the index is asked, and how many shifts.
 _RESUME_AT = (64, 256, 1024, 4096, 16384)
+_SHIFTS = 4
 _FIRST_STEP = 4 << 10
 # After misses the step between probes grows to this many spacings, so foreign data costs little.
 _MAX_STEP = 64
-_STRIDES = (4 << 10, 64 << 10, 1 << 20)
 
 
 def searched(pieces: Iterable[Piece], new: ByteSource, old: ByteSource) -> AnchorIndex | None:
@@ -40,98 +45,88 @@ def searched(pieces: Iterable[Piece], new: ByteSource, old: ByteSource) -> Ancho
 
 
 class Aligner:
-    """Refines pieces of `new` with an index of `old`."""
+    """Refines pieces of `new`, in order, with an index of `old`."""
 
     def __init__(self, new: ByteSource, old: ByteSource, index: AnchorIndex) -> None:
         self._new = new
         self._old = old
         self._index = index
+        # Distances from new to old at which long stretches were found equal, the latest first.
+        self._shifts: deque[int] = deque(maxlen=_SHIFTS)
+        # All of the new version before `_done` is explained, and came from before `_old_done`.
+        self._done = 0
+        self._old_done = 0
 
     def refine(self, piece: Piece) -> Iterator[Piece]:
         """Yield `piece`, which differs, as pieces that are the same as old ones (undigested) or differ."""
         if piece.length < MIN_SEARCHED:
             yield piece
             return
-        done, old_done = piece.start, piece.old
+        self._done, self._old_done = piece.start, piece.old
+        self._follow_shift(piece.old - piece.start)
         least = max(_FIRST_STEP, self._index.spacing)
         at, step = piece.start, least
         while at < piece.end:
-            match = self._probe(at, done, old_done, piece.end)
+            match = self._resumed(at, piece.end) or self._probed(at, piece.end)
             if match is None:
                 at += step
                 step = min(step * 2, _MAX_STEP * self._index.spacing)
                 continue
-            if match.start > done:
-                yield _difference(done, match.start, old_done, match.old)
+            if match.start > self._done:
+                yield self._difference(match.start, match.old)
             yield match
-            done, old_done = match.end, match.old_end
+            self._done, self._old_done = match.end, match.old_end
             # A short match is no reason to look closer: repetitive data is full of them.
-            at, step = (done, least) if match.length >= MIN_COPY else (max(done, at + least), step)
-        if done < piece.end:
-            yield Piece(PieceKind.DIFFERS, done, piece.end, old_done, max(old_done, piece.old_end))
+            at = max(match.end, at + least)
+            if match.length >= MIN_COPY:
+                self._follow_shift(match.old - match.start)
+                at, step = match.end, least
+        if self._done < piece.end:
+            yield self._difference(piece.end, piece.old_end)
 
-    def _probe(self, at: int, done: int, old_done: int, end: int) -> Piece | None:
-        """Find bytes of the new version at or shortly behind `at` in the old one."""
-        length = min(self._index.spacing + KEY_LENGTH, end - at)
-        for skip in _RESUME_AT:
-            resumed = self._followed(at + skip, old_done + at + skip - done, done, end)
-            if resumed is not None:
-                return resumed
-        data = self._new.read(at, length)
-        for tries, (offset, old_at) in enumerate(self._index.hits(data)):
-            found = self._followed(at + offset, old_at, done, end)
-            if found is not None:
-                return found
-            if tries == _MAX_TRIES:
-                break
+    def _difference(self, end: int, old_end: int) -> Piece:
+        # What was moved to here from further up says nothing about where the bytes before it came from.
+        if old_end < self._old_done:
+            old_end = min(self._old_done + end - self._done, self._old.size)
+        return Piece(PieceKind.DIFFERS, self._done, end, self._old_done, old_end)
+
+    def _follow_shift(self, shift: int) -> None:
+        if shift in self._shifts:
+            self._shifts.remove(shift)
+        self._shifts.appendleft(shift)
+
+    def _resumed(self, at: int, end: int) -> Piece | None:
+        """Find bytes shortly behind `at` that continue at one of the latest shifts."""
+        for shift in self._shifts:
+            for skip in _RESUME_AT:
+                place = at + skip
+                old_place = place + shift
+                if place + KEY_LENGTH > end or not 0 <= old_place <= self._old.size - KEY_LENGTH:
+                    continue
+                if self._new.read(place, KEY_LENGTH) == self._old.read(old_place, KEY_LENGTH):
+                    found = self._followed(place, old_place, end)
+                    if found:
+                        return found
         return None
 
-    def _followed(self, at: int, old_at: int, done: int, end: int) -> Piece | None:
-        """Return the longest equal stretch around `at` and `old_at`, between `done` and `end`."""
-        if at >= end or old_at >= self._old.size:
+    def _probed(self, at: int, end: int) -> Piece | None:
+        """Find the longest stretch with a sample of the old version that begins within a spacing of `at`."""
+        data = self._new.read(at, min(self._index.spacing + KEY_LENGTH, end - at))
+        best: Piece | None = None
+        likely = self._old_done + at - self._done
+        for offset, old_place in islice(self._index.hits(data, likely), _MAX_TRIES):
+            if best and best.start <= at + offset < best.end:
+                continue
+            found = self._followed(at + offset, old_place, end)
+            if found and (best is None or found.length > best.length):
+                best = found
+        return best
+
+    def _followed(self, at: int, old_at: int, end: int) -> Piece | None:
+        """Return the longest equal stretch around `at` and `old_at` that ends by `end`, if it is worth it."""
+        ahead = equal_forward(self._new, at, self._old, old_at, min(end - at, self._old.size - old_at))
+        back = equal_backward(self._new, at, self._old, old_at, min(at - self._done, old_at))
+        near = any(abs(old_at - at - shift) <= _FAR for shift in self._shifts)
+        if ahead + back < (_MIN_MATCH if near else MIN_COPY):
             return None
-        forward = self._forward(at, old_at, end)
-        if not forward:
-            return None
-        back = self._backward(at, old_at, done)
-        if forward + back < _MIN_MATCH:
-            return None
-        return Piece(PieceKind.SAME, at - back, at + forward, old_at - back, old_at + forward)
-
-    def _forward(self, at: int, old_at: int, end: int) -> int:
-        limit = min(end - at, self._old.size - old_at)
-        equal = 0
-        for stride in _widening():
-            length = min(stride, limit - equal)
-            ours, theirs = self._new.read(at + equal, length), self._old.read(old_at + equal, length)
-            if ours != theirs:
-                return equal + common_prefix(ours, theirs)
-            equal += length
-            if equal == limit:
-                break
-        return equal
-
-    def _backward(self, at: int, old_at: int, done: int) -> int:
-        limit = min(at - done, old_at)
-        equal = 0
-        for stride in _widening():
-            length = min(stride, limit - equal)
-            ours = self._new.read(at - equal - length, length)
-            theirs = self._old.read(old_at - equal - length, length)
-            if ours != theirs:
-                return equal + common_suffix(ours, theirs)
-            equal += length
-            if equal == limit:
-                break
-        return equal
-
-
-def _widening() -> Iterator[int]:
-    yield from _STRIDES
-    while True:
-        yield _STRIDES[-1]
-
-
-def _difference(start: int, end: int, old: int, old_end: int) -> Piece:
-    # What was moved to here from further up says nothing about where the bytes before it came from.
-    return Piece(PieceKind.DIFFERS, start, end, old, old_end if old_end >= old else old + end - start)
+        return Piece(PieceKind.SAME, at - back, at + ahead, old_at - back, old_at + ahead)

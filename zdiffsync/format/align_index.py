@@ -18,6 +18,8 @@ _MIN_SPACING = 1 << 10
 _READ = 1 << 20
 # Runs, padding and the like occur everywhere: a sample of fewer different bytes finds nothing.
 _MIN_DISTINCT = 8
+# Of content that occurs often, this many places are remembered.
+_MAX_PLACES = 4
 
 
 class AnchorIndex:
@@ -29,7 +31,7 @@ class AnchorIndex:
         self.spacing = _MIN_SPACING
         while total // self.spacing > MAX_ANCHORS:
             self.spacing *= 2
-        self._offsets: dict[bytes, int] = {}
+        self._offsets: dict[bytes, tuple[int, ...]] = {}
         for start, end in ranges:
             for at in range(start, end, max(_READ, self.spacing)):
                 self._sample(old, at, min(at + _READ, end))
@@ -37,13 +39,16 @@ class AnchorIndex:
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def hits(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield (offset in `data`, offset in the old version) of every sample found in `data`."""
+    def hits(self, data: bytes, likely: int) -> Iterator[tuple[int, int]]:
+        """Yield (offset in `data`, offset in the old version) of every sample found in `data`.
+
+        Of several places in the old version the one nearest to where it would be if `data` began at `likely`.
+        """
         offsets = self._offsets
         for at in range(len(data) - KEY_LENGTH + 1):
             found = offsets.get(data[at : at + KEY_LENGTH])
             if found is not None:
-                yield at, found
+                yield at, found[0] if len(found) == 1 else _nearest(found, likely + at)
 
     def _sample(self, old: ByteSource, start: int, end: int) -> None:
         # A wide spacing needs the sample alone, not the bytes up to the next one.
@@ -52,4 +57,10 @@ class AnchorIndex:
         for at in range(0, length - KEY_LENGTH + 1, self.spacing):
             key = data[at : at + KEY_LENGTH]
             if len(set(key)) >= _MIN_DISTINCT:
-                self._offsets.setdefault(key, start + at)
+                known = self._offsets.get(key, ())
+                if len(known) < _MAX_PLACES:
+                    self._offsets[key] = (*known, start + at)
+
+
+def _nearest(places: tuple[int, ...], likely: int) -> int:
+    return min(places, key=lambda place: abs(place - likely))

@@ -25,7 +25,7 @@ class Piece:
     """Bytes `start` to `end` of the new version.
 
     SAME: they are those from `old` to `old_end`; `digest` is theirs, or None where nothing was read.
-    DIFFERS: what they came from lies most likely between `old` and `old_end`.
+    DIFFERS: what they came from lies between `old` and `old_end`, the first of them most likely at `likely`.
     """
 
     kind: PieceKind
@@ -33,6 +33,7 @@ class Piece:
     end: int
     old: int = 0
     old_end: int = 0
+    likely: int = 0
     digest: bytes | None = None
 
     @property
@@ -51,16 +52,16 @@ class Plan:
     def add(self, piece: Piece) -> None:
         """Append `piece`."""
         kind = piece.kind << 1 | (piece.digest is not None)
-        self._numbers.extend((kind, piece.start, piece.end, piece.old, piece.old_end))
+        self._numbers.extend((kind, piece.start, piece.end, piece.old, piece.old_end, piece.likely))
         self._digests += piece.digest or bytes(DIGEST_SIZE)
 
     def __iter__(self) -> Iterator[Piece]:
         columns = iter(self._numbers)
-        rows = zip(columns, columns, columns, columns, columns, strict=True)
-        for number, (kind, start, end, old, old_end) in enumerate(rows):
+        rows = zip(columns, columns, columns, columns, columns, columns, strict=True)
+        for number, (kind, start, end, old, old_end, likely) in enumerate(rows):
             at = number * DIGEST_SIZE
             digest = bytes(self._digests[at : at + DIGEST_SIZE]) if kind & 1 else None
-            yield Piece(PieceKind(kind >> 1), start, end, old, old_end, digest)
+            yield Piece(PieceKind(kind >> 1), start, end, old, old_end, likely, digest)
 
     def differing(self) -> Iterator[Piece]:
         """Yield the pieces that differ."""

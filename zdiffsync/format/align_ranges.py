@@ -3,6 +3,7 @@
 Rule: ranges are (start, end) in bytes, half open, in order, never touching.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 Range = tuple[int, int]
@@ -24,9 +25,9 @@ def normalized(ranges: Iterable[Range], size: int) -> list[Range]:
 def partitioned(ranges: list[Range], start: int, end: int) -> Iterator[tuple[int, int, bool]]:
     """Cut `start` to `end` at the edges of `ranges`: yield (start, end, is inside), in order."""
     at = start
-    for low, high in ranges:
-        if high <= at:
-            continue
+    first = bisect_right(ranges, start, key=lambda covered: covered[1])
+    for number in range(first, len(ranges)):
+        low, high = ranges[number]
         if low >= end:
             break
         if low > at:

@@ -51,7 +51,7 @@ def same(new: ByteSource, start: int, end: int, old: int, *, digest: bool) -> It
         high = min(low + step, end)
         place = old + low - start
         found = digest_of(new.read(low, high - low)) if digest else None
-        yield Piece(PieceKind.SAME, low, high, place, place + high - low, found)
+        yield Piece(PieceKind.SAME, low, high, place, place + high - low, digest=found)
 
 
 def _compared(new: ByteSource, old: ByteSource, start: int, end: int, *, digests: bool) -> Iterator[Piece]:

@@ -12,9 +12,10 @@ from zdiffsync.format.align_plan import Piece, PieceKind
 from zdiffsync.format.align_scan import MIN_COPY, same
 from zdiffsync.model.bytesource import ByteSource
 
-# The old range is widened by this share of the window to both sides, but not by less than a page.
-_WIDEN_SHARE = 8
-_WIDEN_LEAST = 4 << 10
+# The old range is widened to both sides, by the length of the window within these bounds: related content
+# lies near (a third less bytes on source trees than with a page), but a reader has to read it all.
+_LEAST_MARGIN = 32 << 10
+_MOST_MARGIN = 512 << 10
 
 
 def windows(
@@ -48,7 +49,7 @@ def _cut(piece: Piece, length: int) -> Iterator[Piece]:
         end = min(start + length, piece.end)
         low = piece.old + (start - piece.start) * old_length // piece.length
         high = piece.old + (end - piece.start) * old_length // piece.length
-        yield Piece(PieceKind.DIFFERS, start, end, low, high)
+        yield Piece(PieceKind.DIFFERS, start, end, low, high, low)
 
 
 def _gathered(parts: Iterable[Piece], length: int) -> Iterator[Piece]:
@@ -68,13 +69,13 @@ def _gathered(parts: Iterable[Piece], length: int) -> Iterator[Piece]:
 
 def _joined(window: Piece, part: Piece, length: int) -> Piece | None:
     old, old_end = min(window.old, part.old), max(window.old_end, part.old_end)
-    joined = Piece(PieceKind.DIFFERS, window.start, part.end, old, old_end)
+    joined = replace(window, end=part.end, old=old, old_end=old_end)
     if joined.length > length or old_end - old > 2 * joined.length:
         return None
     return joined
 
 
 def _widened(piece: Piece, old_size: int, length: int) -> Piece:
-    margin = max(_WIDEN_LEAST, piece.length // _WIDEN_SHARE)
+    margin = min(max(_LEAST_MARGIN, piece.length), _MOST_MARGIN)
     old = max(0, min(piece.old, old_size) - margin)
     return replace(piece, old=old, old_end=min(piece.old_end + margin, old + 2 * length, old_size))

@@ -16,11 +16,11 @@ from zdiffsync.format.align_plan import Piece, PieceKind, Plan
 from zdiffsync.format.align_ranges import Range, normalized, partitioned
 from zdiffsync.format.align_scan import scan
 from zdiffsync.format.align_windows import windows
-from zdiffsync.format.delta_estimate import delta_bytes, whole_bytes
+from zdiffsync.format.delta_estimate import delta_bytes, patched_bytes, whole_bytes
 from zdiffsync.format.delta_policy import DeltaPolicy
 from zdiffsync.format.delta_pool import DeltaPool
 from zdiffsync.format.delta_table import TableWriter
-from zdiffsync.format.delta_window import Packed, pack_window, without_zeros
+from zdiffsync.format.delta_window import Packed, WindowPacker, without_zeros
 from zdiffsync.format.windows import BlobRef, Op, OpKind
 from zdiffsync.model.bytesource import ByteSource
 
@@ -75,7 +75,7 @@ def encode_windows(
     if theirs is not None:
         known = None if extents is None else normalized(extents, new.size)
         plan = _planned(ours, theirs, extents=known, data=data, policy=policy, told=told)
-        if delta_bytes(ours, theirs, plan) > policy.whole_share * whole_bytes(ours, plan):
+        if not encoder.pays(plan, theirs):
             plan = None
     table = encoder.run(plan, theirs) if plan else encoder.run(_whole(data, new.size, policy), None)
     told.all()
@@ -136,10 +136,22 @@ class _Encoder:
         self._sink = sink
         self._pool = pool
         self._policy = policy
+        self._packer = WindowPacker(pool, policy)
         self._told = told
         self._queue: deque[_Pending] = deque()
         self._in_flight = 0
         self.stored = 0
+
+    def pays(self, plan: Plan, old: ByteSource) -> bool:
+        """Return whether the differences in `plan` will take much less than the whole content."""
+        whole = whole_bytes(self._new, plan)
+        most = self._policy.whole_share * whole
+        if delta_bytes(self._new, old, plan) <= most:
+            return True
+        differing = sum(piece.length for piece in plan.differing())
+        if not self._policy.bsdiff_pays(whole, 2 * differing):
+            return False
+        return patched_bytes(self._new, old, plan, self._packer.bsdiff) <= most
 
     def run(self, pieces: Iterable[Piece], old: ByteSource | None) -> TableWriter:
         """Encode `pieces`, all of the new version; return the table, not yet finished."""
@@ -160,11 +172,12 @@ class _Encoder:
         data = self._new.read(piece.start, piece.length)
         before = b"" if old is None else old.read(piece.old, piece.old_end - piece.old)
         for start, end, is_zero in without_zeros(data):
+            likely = piece.likely - piece.old + start
             if is_zero:
                 self._queue.append(_Pending(Op(OpKind.ZERO, end - start), None))
                 continue
             part = data[start:end]
-            packed = self._pool.submit(pack_window, part, before, self._pool, self._policy)
+            packed = self._pool.submit(self._packer.pack, part, before, likely)
             self._queue.append(_Pending(Op(OpKind.LITERAL, end - start, piece.old, len(before)), packed))
             self._in_flight += 1
 

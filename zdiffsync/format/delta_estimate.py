@@ -4,14 +4,27 @@ Rule: cost is bounded by the number of samples, whatever the file's size.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from zdiffsync.format.align_plan import Piece, PieceKind, Plan
 from zdiffsync.format.zstd import compress, compress_prefixed
 from zdiffsync.model.bytesource import ByteSource
 
-_SAMPLES = 32
-_SAMPLE = 128 << 10
 _LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampling:
+    """How many samples, how long, and how much of the old version is seen on both sides; lengths in bytes."""
+
+    count: int
+    length: int
+    around: int
+
+
+_COMPRESSED = _Sampling(32, 128 << 10, 512 << 10)
+# A bsdiff costs a hundred times as much.
+_PATCHED = _Sampling(3, 64 << 10, 64 << 10)
 
 
 def whole_bytes(new: ByteSource, plan: Plan) -> float:
@@ -20,24 +33,45 @@ def whole_bytes(new: ByteSource, plan: Plan) -> float:
     def cost(_: Piece, start: int, end: int) -> int:
         return len(compress(new.read(start, end - start), _LEVEL))
 
-    return _sampled(plan, {PieceKind.SAME, PieceKind.DIFFERS}, cost)
+    return _sampled(plan, {PieceKind.SAME, PieceKind.DIFFERS}, _COMPRESSED, cost)
 
 
 def delta_bytes(new: ByteSource, old: ByteSource, plan: Plan) -> float:
-    """Return about how many bytes the windows of `plan` take compressed with their old ranges."""
+    """Return about how many bytes the windows of `plan` take compressed with their old ranges as prefix."""
 
     def cost(piece: Piece, start: int, end: int) -> int:
-        low = min(piece.old + max(0, start - piece.start - _SAMPLE), piece.old_end)
-        high = min(low + 3 * _SAMPLE, piece.old_end)
-        return len(compress_prefixed(new.read(start, end - start), old.read(low, high - low), _LEVEL))
+        before = _before(old, piece, start, end, _COMPRESSED.around)
+        return len(compress_prefixed(new.read(start, end - start), before, _LEVEL))
 
-    return _sampled(plan, {PieceKind.DIFFERS}, cost)
+    return _sampled(plan, {PieceKind.DIFFERS}, _COMPRESSED, cost)
 
 
-def _sampled(plan: Plan, kinds: set[PieceKind], cost: Callable[[Piece, int, int], int]) -> float:
+def patched_bytes(
+    new: ByteSource, old: ByteSource, plan: Plan, bsdiff: Callable[[bytes, bytes], bytes | None]
+) -> float:
+    """Return about how many bytes the windows of `plan` take as patches made by `bsdiff` (of old, new)."""
+
+    def cost(piece: Piece, start: int, end: int) -> int:
+        before = _before(old, piece, start, end, _PATCHED.around)
+        patch = bsdiff(before, new.read(start, end - start))
+        return end - start if patch is None else len(patch)
+
+    return _sampled(plan, {PieceKind.DIFFERS}, _PATCHED, cost)
+
+
+def _before(old: ByteSource, piece: Piece, start: int, end: int, around: int) -> bytes:
+    likely = piece.likely + start - piece.start
+    low = min(max(piece.old, likely - around), piece.old_end)
+    high = max(low, min(likely + end - start + around, piece.old_end))
+    return old.read(low, high - low)
+
+
+def _sampled(
+    plan: Plan, kinds: set[PieceKind], sampling: _Sampling, cost: Callable[[Piece, int, int], int]
+) -> float:
     """Return the sum of `cost` over the pieces of `kinds`, judged by samples spread evenly over them."""
     total = sum(piece.length for piece in plan if piece.kind in kinds)
-    step = max(total // _SAMPLES, 1)
+    step = max(total // sampling.count, 1)
     passed = taken = found = 0
     due = step // 2
     for piece in plan:
@@ -45,8 +79,8 @@ def _sampled(plan: Plan, kinds: set[PieceKind], cost: Callable[[Piece, int, int]
             continue
         while due < passed + piece.length:
             # A piece shorter than a sample is taken whole: cut, it would lose its context.
-            start = piece.start if piece.length <= _SAMPLE else piece.start + due - passed
-            end = min(start + _SAMPLE, piece.end)
+            start = piece.start if piece.length <= sampling.length else piece.start + due - passed
+            end = min(start + sampling.length, piece.end)
             taken += end - start
             found += cost(piece, start, end)
             due += max(step, end - start)

@@ -18,7 +18,7 @@ class DeltaPolicy:
     `window`: most bytes of the new version one patch covers (64 KiB to 16 MiB); `whole_window`: the same for
     contents that stand alone; `level`: of zstd. `upload_bytes_per_second`: what the line does; `cpu_price`:
     seconds of uploading that one CPU second is worth (CPUs work beside the upload, and bytes stay stored
-    and are read again); `bsdiff_bytes_per_second`: about what one core diffs; `bsdiff_seconds`: when a
+    and are read again); `bsdiff_bytes_per_second`: both versions, on one core; `bsdiff_seconds`: when a
     bsdiff is given up. A delta larger than `whole_share` of the compressed whole is not kept.
     """
 
@@ -27,7 +27,7 @@ class DeltaPolicy:
     level: int = 3
     upload_bytes_per_second: float = 7.5e6
     cpu_price: float = 0.1
-    bsdiff_bytes_per_second: float = 3e6
+    bsdiff_bytes_per_second: float = 6e6
     bsdiff_seconds: float = 20.0
     whole_share: float = 0.5
 
@@ -39,6 +39,6 @@ class DeltaPolicy:
                 )
 
     def bsdiff_pays(self, saved: float, length: int) -> bool:
-        """Return whether saving `saved` bytes is worth a bsdiff of `length` bytes."""
+        """Return whether saving `saved` bytes is worth a bsdiff of `length` bytes (of both versions)."""
         seconds = length / self.bsdiff_bytes_per_second
         return saved / self.upload_bytes_per_second > seconds * self.cpu_price

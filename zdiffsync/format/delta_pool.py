@@ -47,20 +47,18 @@ class DeltaPool:
 
         To be called from within `submit`, which bounds how many run at once.
         """
-        with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        worker = worker or _Worker()
+        worker: _Worker | None = None
+        patch: bytes | None = None
         try:
+            worker = self._taken() or _Worker()
             patch = worker.diff(old, new, seconds)
         except (EOFError, OSError) as error:
+            # What is lost is a smaller form of one window, not the backup.
             _log.warning("a bsdiff worker died on a window of %d bytes: %r", len(new), error)
-            patch = None
-        except BaseException:
-            worker.kill()
-            raise
-        if patch is None:
-            worker.kill()
-        else:
+        finally:
+            if worker and patch is None:
+                worker.kill()
+        if worker and patch is not None:
             with self._lock:
                 self._idle.append(worker)
         return patch
@@ -70,6 +68,10 @@ class DeltaPool:
         self._threads.shutdown(cancel_futures=True)
         while self._idle:
             self._idle.pop().stop()
+
+    def _taken(self) -> "_Worker | None":
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,6 @@
 """One window: which of literal, prefix and patch stores it best.
 
-Runs in the encoder's threads, one call per window.
+Runs in the encoder's threads, one call per window: cheap forms first, bsdiff where it may pay.
 Rule: a payload is kept only after it has been seen to give back the very bytes.
 """
 
@@ -22,6 +22,8 @@ _WORTH_OLD = 0.95
 _REPETITIVE = 100
 # What is diffed first to learn what the whole would save.
 _PROBE = 64 << 10
+# A content on which bsdiff was given up so often is of a kind it does not suit.
+_MOST_GIVEN_UP = 3
 # A literal this short leaves nothing to save.
 _TINY = 64
 
@@ -35,41 +37,60 @@ class Packed:
     digest: bytes
 
 
-def pack_window(new: bytes, old: bytes, pool: DeltaPool, policy: DeltaPolicy) -> Packed:
-    """Return the cheapest form of `new` under `policy`; `old` are the bytes it came from, if any."""
-    digest = digest_of(new)
-    literal = compress(new, policy.level)
-    if not old or len(literal) <= _TINY:
-        return Packed(OpKind.LITERAL, literal, digest)
-    kind, best = OpKind.LITERAL, literal
-    prefixed = compress_prefixed(new, old, policy.level)
-    if len(prefixed) < _WORTH_OLD * len(literal) and decompress_prefixed(prefixed, old, len(new)) == new:
-        kind, best = OpKind.PREFIX, prefixed
-    if policy.bsdiff_pays(len(best), len(new) + len(old)) and not _repetitive(old):
-        patch = _patched(new, old, len(best), pool, policy)
-        if patch is not None and len(patch) < _WORTH_OLD * len(best):
-            kind, best = OpKind.PATCH, patch
-    return Packed(kind, best, digest)
+class WindowPacker:
+    """Packs the windows of one content; usable from several threads."""
+
+    def __init__(self, pool: DeltaPool, policy: DeltaPolicy) -> None:
+        self._pool = pool
+        self._policy = policy
+        self._given_up = 0
+
+    def pack(self, new: bytes, old: bytes, likely: int) -> Packed:
+        """Return the cheapest form of `new`; `old` are the bytes it came from, if any, from `likely` on."""
+        digest = digest_of(new)
+        literal = compress(new, self._policy.level)
+        if not old or len(literal) <= _TINY:
+            return Packed(OpKind.LITERAL, literal, digest)
+        kind, best = OpKind.LITERAL, literal
+        prefixed = compress_prefixed(new, old, self._policy.level)
+        if len(prefixed) < _WORTH_OLD * len(literal) and decompress_prefixed(prefixed, old, len(new)) == new:
+            kind, best = OpKind.PREFIX, prefixed
+        if self._promises(new, old, likely, len(best)):
+            patch = self.bsdiff(old, new)
+            if patch and len(patch) < _WORTH_OLD * len(best) and apply_patch(patch, old, len(new)) == new:
+                kind, best = OpKind.PATCH, patch
+        return Packed(kind, best, digest)
+
+    def bsdiff(self, old: bytes, new: bytes) -> bytes | None:
+        """Return a patch, or None if `old` and `new` are of a kind that bsdiff is too slow for."""
+        if self._given_up >= _MOST_GIVEN_UP or _repetitive(old) or _repetitive(new):
+            return None
+        patch = self._pool.bsdiff(old, new, self._policy.bsdiff_seconds)
+        if patch is None:
+            self._given_up += 1
+        return patch
+
+    def _promises(self, new: bytes, old: bytes, likely: int, rival: int) -> bool:
+        """Return whether a bsdiff may be worth its CPU time against `rival` bytes."""
+        length = len(new) + len(old)
+        if not self._policy.bsdiff_pays(rival, length):
+            return False
+        if len(new) <= 2 * _PROBE:
+            return True
+        at = (len(new) - _PROBE) // 2
+        new_part, old_part = (
+            new[at : at + _PROBE],
+            old[max(0, likely + at - _PROBE) : likely + at + 2 * _PROBE],
+        )
+        patch = self.bsdiff(old_part, new_part)
+        if patch is None:
+            return False
+        share = len(patch) / len(compress_prefixed(new_part, old_part, self._policy.level))
+        return self._policy.bsdiff_pays(rival * (1 - share), length)
 
 
 def _repetitive(data: bytes) -> bool:
     return len(data) > _REPETITIVE * len(compress(data, 1))
-
-
-def _patched(new: bytes, old: bytes, rival: int, pool: DeltaPool, policy: DeltaPolicy) -> bytes | None:
-    """Return a patch if a probe promises that it saves enough against `rival` bytes, and it is right."""
-    if len(new) > 2 * _PROBE:
-        at = (len(new) - _PROBE) // 2
-        old_at = at * len(old) // len(new)
-        new_probe, old_probe = new[at : at + _PROBE], old[max(0, old_at - _PROBE) : old_at + 2 * _PROBE]
-        probe = pool.bsdiff(old_probe, new_probe, policy.bsdiff_seconds)
-        if probe is None:
-            return None
-        share = len(probe) / len(compress_prefixed(new_probe, old_probe, policy.level))
-        if not policy.bsdiff_pays(rival * (1 - share), len(new) + len(old)):
-            return None
-    patch = pool.bsdiff(old, new, policy.bsdiff_seconds)
-    return patch if patch is not None and apply_patch(patch, old, len(new)) == new else None
 
 
 def without_zeros(data: bytes) -> Iterator[tuple[int, int, bool]]:

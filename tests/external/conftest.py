@@ -1,0 +1,26 @@
+"""The restic versions the door is tried with. Rule: a missing one is a failure, never a skip."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def restic_path(version):
+    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
+        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
+    )
+    path = Path(cache, "restic", version, "restic")
+    if not path.exists():
+        pytest.fail(f"restic {version} is not at {path}; run scripts/setup")
+    return str(path)
+
+
+@pytest.fixture(scope="module", params=["0.18", "0.19"])
+def restic_binary(request):
+    return restic_path(request.param)
+
+
+@pytest.fixture(scope="session")
+def old_restic():
+    return restic_path("0.14")

@@ -1,0 +1,179 @@
+r"""What restic knows of one file: its JSON records turned into exact values.
+
+Read by the restic door from `restic cat tree` (exact, complete) and `restic ls --json` (fast, but without
+link counts, targets, device numbers and xattrs). Rule: names and targets leave here as the bytes on disk.
+
+Formats: internal/data/node.go of restic 0.18 and 0.19. Names are quoted by Go's strconv.Quote; modes are
+Go's os.FileMode; times are RFC 3339 with up to nine decimals, years clamped to 0000..9999.
+"""
+
+import re
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from zdiffsync.errors import IntegrityError
+from zdiffsync.model.entry import Entry, EntryType
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FOUR_CENTURIES = 146_097 * 86_400  # seconds; the Gregorian calendar repeats after them
+_TIME = re.compile(r"([^.Z+]+?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+_GO_TYPES = (
+    (1 << 31, stat.S_IFDIR),
+    (1 << 27, stat.S_IFLNK),
+    (1 << 25, stat.S_IFIFO),
+    (1 << 24, stat.S_IFSOCK),
+    (1 << 21, stat.S_IFCHR),  # set together with 1 << 26, so it is asked first
+    (1 << 26, stat.S_IFBLK),
+)
+_GO_PERMISSIONS = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVTX))
+_QUOTED = re.compile(rb"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
+_SINGLE = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNode:
+    """One object as a listing shows it; `mode` is 0o7777 at most, `size` in bytes (0 unless a file)."""
+
+    type: EntryType
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResticNode:
+    """One object of a stored directory: everything restic recorded that a restore must reproduce.
+
+    `inode` and `links` are those of the file system that was backed up: names that share an inode number
+    and have links > 1 are one object.
+    """
+
+    name: bytes
+    entry: Entry
+    inode: int
+    links: int
+
+
+class _Xattr(msgspec.Struct):
+    name: str
+    value: bytes | None = None
+
+
+class _Node(msgspec.Struct):
+    name: str
+    mtime: str
+    uid: int
+    gid: int
+    mode: int = 0
+    inode: int = 0
+    size: int = 0
+    links: int = 0
+    linktarget: str = ""
+    linktarget_raw: bytes | None = None
+    extended_attributes: list[_Xattr] | None = None
+    device: int = 0
+
+
+class _Tree(msgspec.Struct):
+    nodes: list[_Node]
+
+
+class ListedRecord(msgspec.Struct):
+    """One line of `restic ls --json`; the first one describes the snapshot and has no path."""
+
+    path: str = ""
+    mtime: str = ""
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0
+    inode: int = 0
+    size: int = 0
+
+    def node(self) -> ListedNode:
+        """Return the metadata. Raises ValueError when it is not what Linux can have."""
+        mode = posix_mode(self.mode)
+        return ListedNode(
+            type=EntryType.of_mode(mode),
+            mode=stat.S_IMODE(mode),
+            uid=self.uid,
+            gid=self.gid,
+            mtime_ns=nanoseconds(self.mtime),
+            size=self.size,
+            inode=self.inode,
+        )
+
+
+def posix_mode(go_mode: int) -> int:
+    """Turn Go's os.FileMode into a `st_mode`: type, setuid, setgid, sticky and permission bits."""
+    mode = go_mode & 0o777
+    for go_bit, bit in _GO_PERMISSIONS:
+        if go_mode & go_bit:
+            mode |= bit
+    return mode | next((kind for go_bit, kind in _GO_TYPES if go_mode & go_bit), stat.S_IFREG)
+
+
+def nanoseconds(text: str) -> int:
+    """Return nanoseconds since 1970 of a Go time. Raises ValueError when it is none."""
+    match = _TIME.fullmatch(text)
+    if not match:
+        raise ValueError(f"not a time: {text!r}")
+    moment, fraction, zone = match.groups()
+    shift = 0
+    if moment.startswith("0000"):  # Python's years begin at 1, restic's clamp at 0
+        moment, shift = "0400" + moment[4:], -_FOUR_CENTURIES
+    elapsed = datetime.fromisoformat(moment + zone) - _EPOCH
+    seconds = elapsed.days * 86_400 + elapsed.seconds + shift
+    return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+
+
+def unquote(name: str) -> bytes:
+    r"""Undo Go's strconv.Quote (`\xff`, `\n`, `\u2028`, …), giving the bytes of a file name."""
+    return _QUOTED.sub(_unescape, name.encode())
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    byte, short, long, single = match.groups()
+    if byte:
+        return bytes([int(byte, 16)])
+    if single:
+        return _SINGLE.get(single, single)
+    return chr(int(short or long, 16)).encode()
+
+
+def parse_tree(data: bytes) -> list[ResticNode]:
+    """Parse the JSON of one stored directory, in restic's order (by name).
+
+    Raises IntegrityError when it does not have the form restic writes.
+    """
+    try:
+        tree = msgspec.json.decode(data, type=_Tree)
+        return [_node(record) for record in tree.nodes]
+    except ValueError as error:  # msgspec's own errors are ValueErrors too
+        raise IntegrityError(f"A directory stored by restic does not parse ({error}).") from error
+
+
+def _node(record: _Node) -> ResticNode:
+    mode = posix_mode(record.mode)
+    kind = EntryType.of_mode(mode)
+    target = None
+    if kind is EntryType.SYMLINK:
+        target = record.linktarget_raw or record.linktarget.encode()
+    xattrs = ((each.name.encode(), each.value or b"") for each in record.extended_attributes or ())
+    entry = Entry(
+        type=kind,
+        mode=stat.S_IMODE(mode),
+        uid=record.uid,
+        gid=record.gid,
+        mtime_ns=nanoseconds(record.mtime),
+        size=record.size if kind is EntryType.FILE else 0,
+        rdev=record.device if kind in {EntryType.BLOCK, EntryType.CHARACTER} else 0,
+        target=target,
+        xattrs=tuple(sorted(xattrs)),
+    )
+    return ResticNode(unquote(record.name), entry, record.inode, record.links)

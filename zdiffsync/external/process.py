@@ -176,6 +176,7 @@ def start_tool(
     cwd: Directory | None = None,
     stdin: bool = False,
     pass_fds: Sequence[int] = (),
+    umask: int = -1,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a tool with pipes for its output; leaving the body ends it and closes them.
 
@@ -193,6 +194,7 @@ def start_tool(
             stderr=subprocess.PIPE,
             start_new_session=True,
             pass_fds=pass_fds,
+            umask=umask,
         )
     except OSError as error:
         raise ToolError(

@@ -1,146 +1,188 @@
-"""One long-lived rclone for everything but uploads: listing, stat, ranged reads, deleting.
+"""A long-lived rclone (`rcd --rc-serve`) on a private unix socket: small calls without a process start.
 
-`rclone rcd --rc-serve` on a private unix socket, spoken to over HTTP. Rule: it dies with us, even
-when we are killed (setpriv --pdeathsig), and answers nobody but us.
+Behind every listing, size, ranged read and deletion. Started at the first call, started again if it
+died, ended with us: the thread that starts it lives as long as it does, and the kernel ends rclone
+when that thread dies, even of SIGKILL.
+Rule: the socket lies in a folder of mode 0700, and user and password are random and go by environment.
 """
 
-import base64
 import http.client
 import json
 import os
+import queue
 import secrets
-import socket
 import subprocess
 import threading
-import time
-from contextlib import suppress
-from pathlib import Path
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from tempfile import TemporaryDirectory
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
 
-from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError
-from zdiffsync.external.rclone_env import rclone_binary
+from zdiffsync.errors import ObjectMissingError, RemoteError, ToolError
+from zdiffsync.external.process import end_tool, start_tool
+from zdiffsync.external.rclone_env import RcloneSetup, last_line
+from zdiffsync.external.rclone_http import ConnectionPool
 
 _START = 30.0  # seconds until the socket must answer
-_TIMEOUT = 300.0  # seconds for one answer; rclone retries below us meanwhile
-_OK, _PARTIAL, _NOT_FOUND = 200, 206, 404
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT)
-        self.sock.connect(self._path)
+_ANSWER = 900.0  # seconds without an answer; a listing of a large remote takes minutes
+_KEPT_LINES = 20
 
 
 class RcloneDaemon:
-    """A running `rclone rcd`. Safe to use from several threads. Raises RemoteError when it won't start."""
+    """Calls of one repository's rclone; safe to use from several threads."""
 
-    def __init__(self, *, bwlimit: str | None = None) -> None:
-        self._folder = TemporaryDirectory(prefix="zdiffsync-rc-")
-        self._socket = str(Path(self._folder.name) / "s")
-        user, password = secrets.token_hex(8), secrets.token_hex(16)
-        self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._local = threading.local()
-        argv = [
-            "setpriv", "--pdeathsig", "KILL", "--", rclone_binary(), "rcd", "--rc-serve",
-            "--rc-addr", f"unix://{self._socket}",
-        ]  # fmt: skip
-        if bwlimit is not None:
-            argv += ["--bwlimit", bwlimit]
-        self._log = (Path(self._folder.name) / "log").open("wb+")
-        self._child = subprocess.Popen(
-            argv, env={**os.environ, "RCLONE_RC_USER": user, "RCLONE_RC_PASS": password}, umask=0o077,
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True,
-        )  # fmt: skip
-        self._wait_until_up()
+    def __init__(self, setup: RcloneSetup) -> None:
+        self.setup = setup
+        self._lock = threading.Lock()
+        self._serving: _Serving | None = None
+        self._closed = False
 
-    def close(self) -> None:
-        """End it."""
-        self._child.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(5)
-        if self._child.poll() is None:
-            self._child.kill()
-            self._child.wait()
-        if connection := getattr(self._local, "connection", None):
-            connection.close()
-        self._log.close()
-        self._folder.cleanup()
+    @property
+    def pid(self) -> int | None:
+        """The process id of the running rclone, None before the first call."""
+        return None if self._serving is None else self._serving.child.pid
 
     def call(self, command: str, **parameters: Any) -> dict[str, Any]:
-        """Run a remote-control command. Raises ObjectMissingError, RemoteError."""
+        """Call a remote-control command such as `operations/stat`; returns its JSON answer.
+
+        Raises ObjectMissingError for a missing object or folder, RemoteError for everything else.
+        """
         body = json.dumps(parameters).encode()
-        status, data = self._request("POST", "/" + command, body, {"Content-Type": "application/json"})
-        answer = json.loads(data or b"{}")
-        if status != _OK:
-            said = str(answer.get("error", f"status {status}"))
-            if "not found" in said:
-                raise ObjectMissingError(f"{parameters.get('remote') or parameters.get('fs')}: {said}")
-            raise RemoteError(f"rclone {command}: {said}")
+        headers = {"Content-Type": "application/json"}
+        with self._request("POST", f"/{command}", body=body, headers=headers) as response:
+            answer = json.loads(response.read())
+            if response.status != http.client.OK:
+                raise failure(self.setup, command, str(answer.get("error")), response.status)
         return dict(answer)
 
-    def read(self, remote: str, name: str, offset: int, length: int) -> bytes:
-        """Return bytes [offset, offset + length) of an object; fewer only at its end.
+    @contextmanager
+    def open(self, fs: str, name: str, offset: int = 0, length: int | None = None) -> Iterator[HTTPResponse]:
+        """Open an object for reading from `offset`, at most `length` bytes (None: to its end).
 
-        Raises ObjectMissingError, IntegrityError when crypt cannot authenticate, RemoteError.
+        The response's status is 200, 206, or what rclone answers when it could not open the object.
+        Raises ObjectMissingError, RemoteError; reading raises OSError and http.client.HTTPException.
         """
-        path = f"/{quote(f'[{remote}]')}/{quote(name)}"
-        status, data = self._request("GET", path, None, {"Range": f"bytes={offset}-{offset + length - 1}"})
-        if status in {_OK, _PARTIAL}:
-            return data
-        said = data.decode(errors="replace").strip()
-        if status == _NOT_FOUND:
-            raise ObjectMissingError(f"{name} is not on the remote")
-        if "authenticate" in said or "magic" in said:
-            raise IntegrityError(f"{name} cannot be decrypted: it is damaged, or the password is wrong")
-        raise RemoteError(f"reading {name}: {said or f'status {status}'}")
+        headers = {}
+        if offset or length is not None:
+            headers["Range"] = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        with self._request("GET", f"/{quote(f'[{fs}]')}/{quote(name)}", headers=headers) as response:
+            if response.headers.get_content_type() == "application/json" and response.status >= 400:  # noqa: PLR2004 - HTTP
+                said = json.loads(response.read()).get("error")
+                raise failure(self.setup, name, str(said), response.status)
+            yield response
 
+    def close(self) -> None:
+        """End rclone; later calls raise RemoteError."""
+        with self._lock:
+            self._closed = True
+            if self._serving is not None:
+                self._serving.stop()
+                self._serving = None
+
+    @contextmanager
     def _request(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[int, bytes]:
-        headers = {**headers, "Authorization": self._authorization}
-        for attempt in (1, 2):
-            connection = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._local.connection = _UnixConnection(self._socket)
-            try:
-                connection.request(method, path, body, headers)
-                response = connection.getresponse()
-                return response.status, response.read()
-            except http.client.IncompleteRead as error:
-                connection.close()
-                raise IntegrityError(
-                    f"{path.rpartition('/')[2]} broke off while reading: it is damaged or truncated"
-                ) from error
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                self._local.connection = None
-                if attempt == 2 or self._child.poll() is not None:  # noqa: PLR2004 - the last attempt
-                    raise RemoteError(f"rclone does not answer: {error or 'it ended'}{self._last_words()}") from error
-        raise AssertionError("unreachable")
+        self, method: str, url: str, *, body: bytes | None = None, headers: dict[str, str]
+    ) -> Iterator[HTTPResponse]:
+        with ExitStack() as stack:
+            for last in False, True:
+                pool = self._ensure()
+                try:
+                    request = pool.request(method, url, body=body, headers=headers, timeout=_ANSWER)
+                    response = stack.enter_context(request)
+                    break
+                except TimeoutError as error:
+                    what = f"{self.setup.remote}: rclone gave no answer within {_ANSWER:g} s; try again"
+                    raise RemoteError(what) from error
+                except (OSError, http.client.HTTPException) as error:
+                    pool.close()  # rclone died or dropped idle connections: once more with fresh ones
+                    if last:
+                        raise RemoteError(f"{self.setup.remote}: rclone broke off: {error}") from error
+            yield response
 
-    def _wait_until_up(self) -> None:
-        until = time.monotonic() + _START
-        while time.monotonic() < until:
-            if self._child.poll() is not None:
-                raise RemoteError(f"rclone could not be started{self._last_words()}")
-            try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                    probe.connect(self._socket)
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        self._child.kill()
-        raise RemoteError(f"rclone did not come up within {_START:.0f} s{self._last_words()}")
+    def _ensure(self) -> ConnectionPool:
+        with self._lock:
+            if self._closed:
+                raise RemoteError(f"{self.setup.remote} is closed")
+            if self._serving is not None and self._serving.child.poll() is not None:
+                self._serving.stop()
+                self._serving = None
+            if self._serving is None:
+                self._serving = _Serving(self.setup)
+            return self._serving.pool
 
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return f"; it said: {lines[-1]}" if lines else ""
+
+class _Serving:
+    """One running rclone, its socket and the thread that keeps it."""
+
+    def __init__(self, setup: RcloneSetup) -> None:
+        self._folder = TemporaryDirectory(prefix="zdiffsync-")
+        path = os.path.join(self._folder.name, "rc")
+        user, password = secrets.token_hex(16), secrets.token_hex(16)
+        self.pool = ConnectionPool(path, user, password)
+        self._lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
+        started: queue.Queue[subprocess.Popen[bytes] | ToolError] = queue.Queue()
+        self._thread = threading.Thread(
+            target=self._keep,
+            args=(
+                [setup.binary, "rcd", "--rc-serve", "--rc-addr", f"unix://{path}"],
+                setup.environment | {"RCLONE_RC_USER": user, "RCLONE_RC_PASS": password},
+                started,
+            ),
+            name="rclone",
+            daemon=True,
+        )
+        self._thread.start()
+        child = started.get()
+        if isinstance(child, ToolError):
+            self._folder.cleanup()
+            raise child
+        self.child = child
+        try:
+            self._wait_until_ready(setup.remote)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End rclone and remove its socket."""
+        self.pool.close()
+        end_tool(self.child)
+        self._thread.join()
+        self._folder.cleanup()
+
+    def _keep(
+        self,
+        argv: list[str],
+        environment: dict[str, str],
+        started: "queue.Queue[subprocess.Popen[bytes] | ToolError]",
+    ) -> None:
+        try:
+            with start_tool(argv, env=environment, umask=0o077) as child:
+                started.put(child)
+                self._lines.extend(child.stderr or ())
+                child.wait()
+        except ToolError as error:
+            started.put(error)
+
+    def _wait_until_ready(self, remote: str) -> None:
+        end = monotonic() + _START
+        while self.child.poll() is None and monotonic() < end:
+            try:
+                with self.pool.request("POST", "/rc/noop", headers={}, timeout=_START) as response:
+                    response.read()
+                    return
+            except (OSError, http.client.HTTPException):
+                sleep(0.01)
+        end_tool(self.child)
+        self._thread.join()
+        raise RemoteError(f"{remote}: rclone did not start: {last_line(b''.join(self._lines))}")
+
+
+def failure(setup: RcloneSetup, what: str, said: str, status: int) -> RemoteError:
+    """Turn rclone's JSON error into the error that fits."""
+    kind = ObjectMissingError if status == http.client.NOT_FOUND else RemoteError
+    return kind(f"{setup.remote}: {what}: {said}")

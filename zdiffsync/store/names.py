@@ -5,7 +5,8 @@ import secrets
 
 from zdiffsync.errors import IntegrityError
 
-_MANIFEST = re.compile(r"points/([0-9a-f]{16})/([0-9]{6})\.manifest")
+_PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
+_MANIFEST = re.compile(r"points/([0-9a-f]{16})/([0-9]{6,})\.manifest")
 
 
 def new_pack_id() -> str:
@@ -16,6 +17,14 @@ def new_pack_id() -> str:
 def pack_name(pack: str) -> str:
     """Return the object name of a pack."""
     return f"packs/{pack[:2]}/{pack}"
+
+
+def parse_pack_name(name: str) -> str:
+    """Return the pack id. Raises IntegrityError for a name that is no pack's."""
+    match = _PACK.fullmatch(name)
+    if match is None:
+        raise IntegrityError(f"{name} on the remote is no pack; move it away")
+    return match[2]
 
 
 def manifest_name(chain: str, sequence: int) -> str:

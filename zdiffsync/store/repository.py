@@ -1,4 +1,4 @@
-"""A repository: zdiffsync.json at the remote's root, and a canary that proves the password.
+"""A repository: `zdiffsync.json` at the remote's root, and a canary that proves the password.
 
 The first thing every command opens. Rule: nothing is written to a remote that is not ours, and
 nothing is read with a password that does not fit.
@@ -13,75 +13,104 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, WrongPasswordError
+from zdiffsync.external.rclone_env import DATA_FOLDER, PLAIN, plain_setup
+from zdiffsync.external.rclone_read import cat
 from zdiffsync.store.secret import Secret
 from zdiffsync.store.store import Store
 
 FORMAT = 1
 _MARK = "zdiffsync.json"
+_MARK_LIMIT = 1 << 16
 _CANARY = "canary"
 _CANARY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """An opened repository and its id of 32 hex digits."""
+    """An opened repository; `identifier` are 32 hex digits, `created` ISO 8601 in UTC."""
 
     identifier: str
+    created: str
     store: Store
 
 
 @contextmanager
-def create_repository(remote: str, password: Secret) -> Iterator[Repository]:
-    """Make an empty repository and open it.
+def create_repository(
+    remote: str, password: Secret, *, transfers: int = 4, bwlimit: str | None = None
+) -> Iterator[Repository]:
+    """Make a repository in an empty place and open it; leaving the body without an error completes it.
 
-    Raises UsageError when the remote already holds one, RemoteError when it cannot be written.
+    Raises UsageError when the remote already holds one or what could be mistaken for one, RemoteError
+    when it cannot be written.
     """
-    with Store(remote, None, "") as store:
-        if (size := store.plain.size(_MARK)) is not None:
-            raise UsageError(f"{remote} already holds a repository ({_MARK}, {size} bytes); choose another place")
+    if (mark := _read_mark(remote)) is not None:
+        raise UsageError(
+            f"{remote} already holds a repository ({len(mark)} bytes of {_MARK}); choose another place"
+        )
     identifier = secrets.token_hex(16)
-    mark = {"format": FORMAT, "repository": identifier, "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    with Store(remote, password, identifier) as store:
+    created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    with Store(remote, password, identifier, transfers=transfers, bwlimit=bwlimit) as store:
+        for folder in (DATA_FOLDER, "restic"):
+            if store.plain.sizes(folder):
+                raise UsageError(
+                    f"{remote} holds a folder {folder} but no {_MARK}: choose another place, "
+                    f"or delete {folder} there if it is left from an init that broke off"
+                )
         canary = secrets.token_bytes(_CANARY_BYTES)
         store.data.put(_CANARY, canary + hashlib.sha256(canary).digest())
-        yield Repository(identifier, store)
-        store.plain.put(_MARK, json.dumps(mark).encode() + b"\n")
+        yield Repository(identifier, created, store)
+        content = {"format": FORMAT, "repository": identifier, "created": created}
+        store.plain.put(_MARK, json.dumps(content).encode() + b"\n")
 
 
 @contextmanager
 def open_repository(
     remote: str, password: Secret, *, transfers: int = 4, bwlimit: str | None = None
 ) -> Iterator[Repository]:
-    """Open an existing repository.
+    """Open an existing repository, once its canary has proved the password.
 
-    Raises UsageError when there is none or it is of a newer format, WrongPasswordError, RemoteError.
+    Raises UsageError when there is none or it is of a newer format, WrongPasswordError, IntegrityError
+    when the canary is gone or damaged, RemoteError.
     """
-    with Store(remote, None, "") as store:
-        identifier = _identifier(remote, store)
+    identifier, created = _identify(remote)
     with Store(remote, password, identifier, transfers=transfers, bwlimit=bwlimit) as store:
         _check_canary(remote, store)
-        yield Repository(identifier, store)
+        yield Repository(identifier, created, store)
 
 
-def _identifier(remote: str, store: Store) -> str:
+def _read_mark(remote: str) -> bytes | None:
     try:
-        mark = json.loads(store.plain.read_all(_MARK))
-        number, identifier = mark["format"], str(mark["repository"])
-    except ObjectMissingError as error:
-        raise UsageError(f"there is no zdiffsync repository at {remote}; run zdiffsync init") from error
+        return cat(plain_setup(remote), PLAIN, _MARK, 0, _MARK_LIMIT)
+    except ObjectMissingError:
+        return None
+
+
+def _identify(remote: str) -> tuple[str, str]:
+    mark = _read_mark(remote)
+    if mark is None:
+        raise UsageError(f"there is no zdiffsync repository at {remote}; run zdiffsync init")
+    try:
+        content = json.loads(mark)
+        number = int(content["format"])
+        if number == FORMAT:
+            return str(content["repository"]), str(content["created"])
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{_MARK} at {remote} is not one of ours; choose another place") from error
-    if number != FORMAT:
-        raise UsageError(f"the repository at {remote} has format {number}, this zdiffsync knows {FORMAT}; upgrade it")
-    return identifier
+    raise UsageError(
+        f"the repository at {remote} has format {number}, this zdiffsync knows {FORMAT}; upgrade zdiffsync"
+    )
 
 
 def _check_canary(remote: str, store: Store) -> None:
     try:
         data = store.data.read_all(_CANARY)
     except ObjectMissingError as error:
-        raise IntegrityError(f"the repository at {remote} lacks its canary; its data folder is damaged") from error
+        raise IntegrityError(
+            f"the repository at {remote} lacks its canary; its data folder is damaged"
+        ) from error
     except IntegrityError as error:
-        raise WrongPasswordError(f"the password does not open the repository at {remote}") from error
+        raise WrongPasswordError(
+            f"the password does not open the repository at {remote}; check the password file"
+        ) from error
     if hashlib.sha256(data[:_CANARY_BYTES]).digest() != data[_CANARY_BYTES:]:
-        raise IntegrityError(f"the canary of the repository at {remote} is damaged")
+        raise IntegrityError(f"the canary of the repository at {remote} is damaged; run zdiffsync check")

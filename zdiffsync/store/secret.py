@@ -1,6 +1,7 @@
 """The repository password. Rule: never printed, never in an argument, read from a private file."""
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,24 +20,24 @@ class Secret:
     def from_file(cls, path: Path) -> "Secret":
         """Read it, without one trailing newline. Raises ConfigError naming what to do."""
         try:
-            mode = path.stat().st_mode
-            value = path.read_bytes().removesuffix(b"\n")
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                value = file.read().removesuffix(b"\n")
         except OSError as error:
-            raise ConfigError(
-                f"cannot read the password file {path}: {error.strerror}; see password_file in the configuration"
-            ) from error
+            what = f"cannot read the password file {path}: {error.strerror}"
+            raise ConfigError(f"{what}; see password_file in the configuration") from error
         if mode & _OTHERS:
-            raise ConfigError(f"the password file {path} can be read by others; run chmod 600 {path}")
+            raise ConfigError(f"the password file {path} is open to other users; run chmod 600 {path}")
         if not value:
-            raise ConfigError(f"the password file {path} is empty")
+            raise ConfigError(f"the password file {path} is empty; put the repository's password into it")
         return cls(value)
 
     def crypt_passwords(self, repository: str) -> tuple[str, str]:
-        """Derive rclone crypt's two passwords for one repository: scrypt, 64 hex digits each.
+        """Derive rclone crypt's `password` and `password2` for one repository id (32 hex digits).
 
-        hashlib.scrypt(password, salt=repository id, n=2**15, r=8, p=1, dklen=64), cut in half.
+        Both are 64 hex digits: hashlib.scrypt(password, salt=<the id in ASCII>, n=2**15, r=8, p=1,
+        dklen=64).hex(), cut in half. The id makes two repositories of one password unrelated.
         """
-        key = hashlib.scrypt(
-            self._value, salt=repository.encode(), n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=64
-        )
+        salt = repository.encode("ascii")
+        key = hashlib.scrypt(self._value, salt=salt, n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=64)
         return key[:32].hex(), key[32:].hex()

@@ -1,0 +1,77 @@
+"""Reading objects: over the daemon, and where that fails once more by `rclone cat`, which says why.
+
+The daemon answers "404 Not Found" whenever it cannot open an object (wrong key, damage, network), and
+cuts the connection when reading fails in between. Only rclone's command line tells these apart.
+Rule: what is given out is contiguous and complete, or an error follows.
+"""
+
+import http.client
+import re
+from collections.abc import Iterator
+
+from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, ZdiffsyncError
+from zdiffsync.external.process import run_tool
+from zdiffsync.external.rclone_daemon import RcloneDaemon
+from zdiffsync.external.rclone_env import RcloneSetup, last_line
+
+_CHUNK = 1 << 20
+_TIMEOUT = 900.0  # seconds for one MiB by rclone's command line, its own retries included
+_OPENED = (http.client.OK, http.client.PARTIAL_CONTENT)
+_MISSING = (3, 4)  # rclone's exit codes for a missing directory and a missing file
+_DAMAGED = re.compile(
+    r"failed to authenticate|not an encrypted file|too short to be encrypted|bad password|"
+    r"bad PKCS#7|truncated|corrupted"
+)
+
+
+def read_chunks(
+    daemon: RcloneDaemon, fs: str, name: str, offset: int = 0, length: int | None = None
+) -> Iterator[bytes]:
+    """Give the bytes of an object from `offset`: exactly `length` of them, or all up to its end.
+
+    A broken connection is taken up again where it broke. Raises ObjectMissingError; IntegrityError for
+    an object that is shorter, damaged or encrypted with another password; RemoteError.
+    """
+    position = offset
+    end = None if length is None else offset + length
+    while end is None or position < end:
+        try:
+            with daemon.open(fs, name, position, None if end is None else end - position) as response:
+                if response.status in _OPENED and response.length is not None:
+                    end = position + response.length if end is None else end
+                    while chunk := response.read(_CHUNK):
+                        position += len(chunk)
+                        yield chunk
+        except (OSError, http.client.HTTPException):
+            pass
+        if end is not None and position >= end:
+            return
+        chunk = cat(daemon.setup, fs, name, position, _CHUNK if end is None else min(_CHUNK, end - position))
+        if not chunk:
+            if end is None:
+                return
+            where = daemon.setup.place(fs, name)
+            raise IntegrityError(f"{where} ends at byte {position}, before byte {end}: it is truncated")
+        position += len(chunk)
+        yield chunk
+
+
+def cat(setup: RcloneSetup, fs: str, name: str, offset: int, count: int) -> bytes:
+    """Read at most `count` bytes from `offset` with one rclone process.
+
+    Fewer bytes mean the end of the object. Raises ObjectMissingError, IntegrityError, RemoteError.
+    """
+    argv = [setup.binary, "cat", "--offset", str(offset), "--count", str(count), f"{fs}{name}"]
+    done = run_tool(argv, timeout=_TIMEOUT, env=setup.environment)
+    if done.returncode:
+        raise _failure(setup, fs, name, last_line(done.stderr), done.returncode)
+    return done.stdout
+
+
+def _failure(setup: RcloneSetup, fs: str, name: str, said: str, code: int) -> ZdiffsyncError:
+    where = setup.place(fs, name)
+    if code in _MISSING:
+        return ObjectMissingError(f"{where} is not there: {said}")
+    if _DAMAGED.search(said):
+        return IntegrityError(f"{where} is damaged or was written with another password: {said}")
+    return RemoteError(f"{where} cannot be read: {said}")

@@ -240,7 +240,7 @@ def test_a_remote_rclone_cannot_mean(remote):
         Store(remote, Secret(b"p"), IDENTIFIER)
 
 
-def test_two_stores_do_not_meet(tmp_path, stage):
+def test_two_stores_do_not_meet(tmp_path):
     with (
         Store(str(tmp_path / "a"), Secret(b"p"), IDENTIFIER) as first,
         Store(str(tmp_path / "b"), Secret(b"q"), IDENTIFIER) as second,

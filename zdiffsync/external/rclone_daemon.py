@@ -59,6 +59,11 @@ class RcloneDaemon:
                 raise failure(self.setup, command, str(answer.get("error")), response.status)
         return dict(answer)
 
+    def size(self, fs: str, name: str) -> int | None:
+        """Return an object's size in bytes, None when it is not there. Raises RemoteError."""
+        item = self.call("operations/stat", fs=fs, remote=name)["item"]
+        return None if item is None or item["IsDir"] else int(item["Size"])
+
     @contextmanager
     def open(self, fs: str, name: str, offset: int = 0, length: int | None = None) -> Iterator[HTTPResponse]:
         """Open an object for reading from `offset`, at most `length` bytes (None: to its end).

@@ -32,6 +32,7 @@ def read_chunks(
     A broken connection is taken up again where it broke. Raises ObjectMissingError; IntegrityError for
     an object that is shorter, damaged or encrypted with another password; RemoteError.
     """
+    where = daemon.setup.place(fs, name)
     position = offset
     end = None if length is None else offset + length
     while end is None or position < end:
@@ -46,14 +47,20 @@ def read_chunks(
             pass
         if end is not None and position >= end:
             return
-        chunk = cat(daemon.setup, fs, name, position, _CHUNK if end is None else min(_CHUNK, end - position))
-        if not chunk:
-            if end is None:
-                return
-            where = daemon.setup.place(fs, name)
-            raise IntegrityError(f"{where} ends at byte {position}, before byte {end}: it is truncated")
+        size = daemon.size(fs, name)
+        if size is None:
+            raise ObjectMissingError(f"{where} is not there")
+        end = size if end is None else end
+        chunk = b"" if 0 < size <= position else cat(daemon.setup, fs, name, position, _count(position, end))
+        if not chunk and position < end:
+            raise IntegrityError(f"{where} ends at byte {size}, before byte {end}: it is truncated")
         position += len(chunk)
         yield chunk
+
+
+def _count(position: int, end: int) -> int:
+    """Ask for a byte at least: a damaged header makes an object look empty, and reading it says so."""
+    return max(1, min(_CHUNK, end - position))
 
 
 def cat(setup: RcloneSetup, fs: str, name: str, offset: int, count: int) -> bytes:

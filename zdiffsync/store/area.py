@@ -81,8 +81,7 @@ class Area:
 
     def size(self, name: str) -> int | None:
         """Return an object's size in bytes, None when it is not there. Raises RemoteError."""
-        item = self._daemon.call("operations/stat", fs=self.remote_name, remote=check_name(name))["item"]
-        return None if item is None or item["IsDir"] else int(item["Size"])
+        return self._daemon.size(self.remote_name, check_name(name))
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`.

@@ -1,6 +1,6 @@
 """The one serial line between this machine and the lab, cut into frames.
 
-Flow: init.py says HELLO, launch.py sends JOB, then STDIN… and STDIN_END; init.py answers READY, STDOUT/STDERR… and last EXIT.
+Flow: init.py says HELLO, launch.py sends JOB; then STDIN… one way, READY, STDOUT, STDERR…, EXIT the other.
 Rule: both ends speak only through this module, so a byte on the line always belongs to a frame.
 """
 
@@ -12,7 +12,6 @@ import struct
 from dataclasses import dataclass
 
 HEADER = struct.Struct(">BI")
-CHUNK = 64 * 1024  # bytes of payload per frame: as much as a pipe holds
 
 
 class Kind(enum.IntEnum):
@@ -20,13 +19,14 @@ class Kind(enum.IntEnum):
 
     HELLO = 1  # from the lab: it listens
     JOB = 2  # to the lab: JSON of a Job
-    STDIN = 3  # to the lab: bytes for the command
-    STDIN_END = 4  # to the lab: end of the command's input
-    READY = 5  # from the lab: the command runs
-    STDOUT = 6  # from the lab: bytes the command wrote
-    STDERR = 7  # from the lab: bytes the command wrote
-    FAILED = 8  # from the lab: why the command could not be started, UTF-8
-    EXIT = 9  # from the lab, last: exit code in ASCII digits
+    READY = 3  # from the lab: the command runs
+    STDIN = 4  # to the lab: path of a file with bytes for the command
+    STDIN_END = 5  # to the lab: end of the command's input
+    STDIN_TAKEN = 6  # from the lab: one such file is used up
+    STDOUT = 7  # from the lab: bytes the command wrote
+    STDERR = 8  # from the lab: bytes the command wrote
+    FAILED = 9  # from the lab: why the command could not be started, UTF-8
+    EXIT = 10  # from the lab, last: exit code in ASCII digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,15 @@ class Job:
 
 
 def send(fd: int, kind: Kind, payload: bytes = b"") -> None:
-    """Write one frame to `fd`, blocking until the line took all of it."""
-    data = memoryview(HEADER.pack(kind, len(payload)) + payload)
-    while data:
-        data = data[os.write(fd, data) :]
+    """Write one frame to `fd`, blocking until the line took all of it; raises OSError."""
+    write_all(fd, HEADER.pack(kind, len(payload)) + payload)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write `data` to a blocking descriptor to its last byte; raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def receive(fd: int) -> tuple[Kind, bytes] | None:
@@ -58,13 +63,13 @@ def receive(fd: int) -> tuple[Kind, bytes] | None:
 
 
 def _exactly(fd: int, length: int) -> bytes | None:
-    parts = bytearray()
-    while len(parts) < length:
+    data = bytearray()
+    while len(data) < length:
         try:
-            data = os.read(fd, length - len(parts))
+            part = os.read(fd, length - len(data))
         except OSError:  # EIO or ECONNRESET: the line hung up
             return None
-        if not data:
+        if not part:
             return None
-        parts += data
-    return bytes(parts)
+        data += part
+    return bytes(data)

@@ -28,7 +28,7 @@ def partitioned(ranges: list[Range], start: int, end: int) -> Iterator[tuple[int
     first = bisect_right(ranges, start, key=lambda covered: covered[1])
     for number in range(first, len(ranges)):
         low, high = ranges[number]
-        if low >= end:
+        if max(low, at) >= end:
             break
         if low > at:
             yield at, low, False

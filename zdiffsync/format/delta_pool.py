@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from threading import Lock
+from threading import Lock, Thread
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
@@ -116,8 +116,17 @@ class _Worker:
 def _serve(pipe: "Connection[bytes, bytes]") -> None:
     # Ctrl-C reaches the whole group: the parent decides, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_leave_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
             old = pipe.recv_bytes()
             new = pipe.recv_bytes()
             pipe.send_bytes(make_patch(old, new))
+
+
+def _leave_with_parent() -> None:
+    # A parent that was killed closes nothing in the middle of a diff, which may have hours to go.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -170,6 +170,7 @@ class Restic:
             done = running.wait()
         if followed is None or done.returncode not in {0, _SOME_UNREADABLE}:
             raise self._runner.failure("backup", done)
+        progress.advance(max(0, followed.summary.total_bytes_processed - passed))
         root = shown(os.fsencode(os.readlink(place)))
 
         def resolve(item: str) -> list[bytes]:
@@ -241,7 +242,10 @@ class Restic:
         return true_paths(item, lambda folder: [node.name for node in self._tree(place + b"/" + folder)])
 
     def dump(self, snapshot: str, path: bytes, out: BinaryIO) -> None:
-        """Write the bytes of one file to `out`; when this raises, what was written is not the file."""
+        """Write the bytes of one file to `out`; when this raises, what was written is not the file.
+
+        The caller knows that it is a file: restic would pack a directory into a tar archive.
+        """
         with self._runner.stream("dump", "--json", "--no-lock", snapshot, b"/" + path) as running:
             shutil.copyfileobj(running.stdout, out, _BLOCK)
             done = running.wait()
@@ -270,9 +274,13 @@ class Restic:
         )
 
     def forget(self, snapshots: Sequence[str], *, prune: bool) -> None:
-        """Forget these snapshots (full ids; unknown ones are no error); `prune` also frees their space."""
-        options = ["--prune"] if prune else []
-        self._runner.unlocking(lambda: self._maintain("forget", "--json", *options, *snapshots))
+        """Forget these snapshots, if they still exist; `prune` also frees the space nothing uses."""
+        # restic would look for an unknown snapshot for half a minute.
+        known = [each.id for each in self.snapshots() if each.id in set(snapshots)]
+        if known:
+            self._runner.unlocking(lambda: self._maintain("forget", "--json", *known))
+        if prune:
+            self._runner.unlocking(lambda: self._maintain("prune", "--json"))
 
     def check(self, read_data_subset: str | None) -> None:
         """Check the repository's structure, and with e.g. "5%", "2G" or "1/7" the bytes of that part.

@@ -12,7 +12,6 @@ from typing import BinaryIO
 import msgspec
 
 from zdiffsync.errors import IntegrityError
-from zdiffsync.external.process import RunningTool
 from zdiffsync.external.restic_node import ListedNode, ListedRecord
 from zdiffsync.external.restic_run import ResticRunner
 from zdiffsync.external.restic_transfer import shown
@@ -26,22 +25,23 @@ def listing(runner: ResticRunner, place: bytes) -> Iterator[tuple[bytes, ListedN
     """
     with ExitStack() as stack:
         nodes = stack.enter_context(runner.stream("ls", "--json", "--no-lock", place))
-        raw: tuple[RunningTool, _RawPaths] | None = None
+        streams = [nodes]
+        raw: _RawPaths | None = None
         lines = 0
         for line in nodes.stdout:
             record = _decode(line)
-            if not record.path:
+            shown_path = record.path
+            if not shown_path:
                 continue
-            if "\ufffd" in record.path:
-                if raw is None:
-                    plain = stack.enter_context(runner.stream("ls", "--quiet", "--no-lock", place))
-                    raw = plain, _RawPaths(plain.stdout)
-                path = raw[1].at(lines, record.path)
-            else:
-                path = record.path.encode()
-            lines += record.path.count("\n") + 1
+            # A newline at the end is doubtful too: some restic versions print no second one after it.
+            if raw is None and ("\ufffd" in shown_path or shown_path.endswith("\n")):
+                plain = stack.enter_context(runner.stream("ls", "--quiet", "--no-lock", place))
+                streams.append(plain)
+                raw = _RawPaths(plain.stdout, skip=lines)
+            lines += shown_path.count("\n") + 1
+            path = raw.read(shown_path) if raw else shown_path.encode()
             yield path.removeprefix(b"/"), record.node()
-        for running in [nodes, *([raw[0]] if raw else [])]:
+        for running in streams:
             done = running.wait()
             if done.returncode:
                 raise runner.failure("ls", done)
@@ -55,21 +55,25 @@ def _decode(line: bytes) -> ListedRecord:
 
 
 class _RawPaths:
-    """The paths of plain `restic ls`, found by the number of the line they begin on."""
+    """The paths plain `restic ls` prints, after the first `skip` lines."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, *, skip: int) -> None:
         self._stream = stream
-        self._line = 0
+        for _ in range(skip):
+            stream.readline()
+        self._ahead = stream.readline()
 
-    def at(self, line: int, path: str) -> bytes:
-        """Return the bytes of the path that begins on `line` and that JSON shows as `path`."""
-        while self._line < line:
-            self._read()
-        found = b"".join(self._read() for _ in range(path.count("\n") + 1)).removesuffix(b"\n")
+    def read(self, path: str) -> bytes:
+        """Return the bytes of the next path, which JSON shows as `path`."""
+        found = b""
+        for _ in range(path.count("\n") + (not path.endswith("\n"))):
+            found += self._ahead
+            self._ahead = self._stream.readline()
+        if path.endswith("\n"):
+            if self._ahead == b"\n":  # no path begins like this
+                self._ahead = self._stream.readline()
+        else:
+            found = found.removesuffix(b"\n")
         if shown(found) != path:
             raise IntegrityError(f"restic lists {path!r} in two different ways; run zdiffsync check")
         return found
-
-    def _read(self) -> bytes:
-        self._line += 1
-        return self._stream.readline()

@@ -51,7 +51,7 @@ class ResticNode:
     """One object of a stored directory: everything restic recorded that a restore must reproduce.
 
     `inode` and `links` are those of the file system that was backed up: names that share an inode number
-    and have links > 1 are one object.
+    and have links > 1 are one object. restic counts no links of directories and fifos (0).
     """
 
     name: bytes

@@ -34,10 +34,11 @@ NO_REPOSITORY = 10
 _LOCKED, _WRONG_PASSWORD = 11, 12
 _VERSION = re.compile(r"restic (\d+)\.(\d+)(?:\.(\d+))?")
 _DAMAGE = re.compile(
-    r"ciphertext verification failed|invalid data returned|contains errors|does not match|"
+    r"ciphertext verification failed|invalid data returned|does not match|"
     r"partial out of bounds|hash mismatch|decrypting blob|not found in (?:the )?(?:index|repository)",
     re.IGNORECASE,
 )
+_FINDINGS = re.compile(rb'"num_errors":[1-9]')
 _RCLONE_FAILURE = re.compile(
     r"^rclone: \S+ \S+ (?:ERROR|CRITICAL|Fatal\w*|Failed)\b\s*:?\s*(.*)$", re.MULTILINE
 )
@@ -167,6 +168,8 @@ class ResticRunner:
         if done.returncode == _LOCKED:
             return LockedError(f"the restic repository {where} is locked by another process: {words}")
         text = f"restic {os.fsdecode(command)} failed on {where}: {words}"
+        if _FINDINGS.search(done.stdout) and not _REMOTE.search(words.replace(where, "")):
+            return IntegrityError(f"{text}; see restic's guide to troubleshooting before pruning anything")
         if _DAMAGE.search(words):
             return IntegrityError(f"{text}; run zdiffsync check")
         rclone = _RCLONE_FAILURE.findall(done.stderr.decode(errors="replace"))
@@ -195,7 +198,7 @@ def _last_words(stderr: bytes) -> str:
         lines = [line.strip() for line in stderr.decode(errors="replace").splitlines()]
         ours = [line for line in lines if line and not line.startswith("rclone: ")]
         message = (ours or lines or [""])[-1]
-    first = message.strip().split("\n")[0]
-    while first.startswith("Fatal: "):
-        first = first.removeprefix("Fatal: ")
-    return first or "it gave no reason"
+    if "contains errors" in message:  # which ones, `check` says before
+        findings = (found.message.strip() for found in complaints(stderr, "error"))
+        message = next((each for each in findings if each and not each.startswith("rclone: ")), message)
+    return message.replace("Fatal: ", "").strip().split("\n")[0] or "it gave no reason"

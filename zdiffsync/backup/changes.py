@@ -23,7 +23,7 @@ class ObjectChange:
     """An object that may differ: its path then (None: new) and all its names now, sorted.
 
     `compare` says that the content must be compared even where the times are equal.
-    `ranges` are the changed (offset, length) in bytes when the stream told them, else None.
+    `ranges` are the changed (start, end) in bytes when the stream told them, else None.
     """
 
     identity: Identity

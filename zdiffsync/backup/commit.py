@@ -15,10 +15,10 @@ from zdiffsync.backup.contents import ContentStats, ContentStore
 from zdiffsync.backup.packer import Packer
 from zdiffsync.backup.point import PointBuilder, PointStats
 from zdiffsync.backup.session import Session
-from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.backup.uploader import Uploader
 from zdiffsync.catalog.view import PointView
-from zdiffsync.format.delta import DeltaPool
+from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.format.delta_pool import DeltaPool
 from zdiffsync.format.manifest import Header, ManifestWriter, PackRecord, read_manifest
 from zdiffsync.model.entry import EntryType
 from zdiffsync.store.names import manifest_name

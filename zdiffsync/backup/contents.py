@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 from zdiffsync.backup.changes import ObjectChange
 from zdiffsync.backup.packer import Packer
+from zdiffsync.catalog.view import PointView
 from zdiffsync.external.files import FileSource, data_ranges
 from zdiffsync.external.tree import Identity, SnapshotTree
-from zdiffsync.catalog.view import PointView
-from zdiffsync.format.delta import DeltaPolicy, DeltaPool, encode_windows
+from zdiffsync.format.delta_encode import encode_windows
+from zdiffsync.format.delta_policy import DeltaPolicy
+from zdiffsync.format.delta_pool import DeltaPool
 from zdiffsync.format.manifest import IN_BASE, ContentRecord, PackRecord
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import compress
@@ -159,12 +161,12 @@ class ContentStore:
         if old.size != new.size:
             return False
         if change.ranges is not None:
-            pieces = [(at, min(n, new.size - at)) for at, n in change.ranges if at < new.size]
+            pieces = [(start, min(end, new.size)) for start, end in change.ranges]
         else:
             pieces = [(0, new.size)]
-        for start, length in pieces:
-            for at in range(start, start + length, _BLOCK):
-                count = min(_BLOCK, start + length - at)
+        for start, end in pieces:
+            for at in range(start, end, _BLOCK):
+                count = min(_BLOCK, end - at)
                 self.stats.bytes_read += 2 * count
                 if old.read(at, count) != new.read(at, count):
                     return False

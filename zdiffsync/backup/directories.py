@@ -5,6 +5,7 @@ went or now leads elsewhere, and follows new, moved and deleted directories.
 Rule: a directory that exists in both trees is compared, never taken for deleted and created.
 """
 
+import stat
 from collections.abc import Callable, Iterator
 
 from zdiffsync.backup.changes import NameChange
@@ -40,7 +41,7 @@ class DirectoryComparison:
             if identity is None:
                 continue
             info = tree.lstat(path)
-            directory = info is not None and info.st_mode & 0o170000 == 0o040000
+            directory = info is not None and stat.S_ISDIR(info.st_mode)
             if not self._excludes.covers(path, directory=directory):
                 note(identity, path, directory)
 
@@ -73,8 +74,8 @@ class DirectoryComparison:
             elif fresh := self.new_dirs.keys() - self.old_dirs.keys() - settled:
                 for identity in fresh:
                     settled.add(identity)
-                    if (path := find_old(identity)) is not None:
-                        self._note_old(identity, path, directory=True)
+                    if (found := find_old(identity)) is not None:
+                        self._note_old(identity, found, directory=True)
                     else:
                         self._expand_new(identity)
             else:
@@ -106,7 +107,7 @@ class DirectoryComparison:
         self.changes[identity] = found
 
     def _check_place(self, identity: Identity, old_path: bytes, new_path: bytes) -> bool:
-        """Moving a directory can change which of its names patterns exclude: then look at all of it."""
+        """Tell whether to look at all of a directory: moving it can change what patterns exclude in it."""
         if not (old_path != new_path and self._excludes.depends_on_place):
             return identity in self._place_checked
         return True

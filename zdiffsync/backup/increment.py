@@ -3,6 +3,10 @@
 Rule: works from the two snapshots and the catalog's view of the last point; the base is never listed.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
 from zdiffsync.backup.changes import ChangeSet
 from zdiffsync.backup.commit import Outcome, PointCommit
 from zdiffsync.backup.contents import ContentStats
@@ -12,31 +16,81 @@ from zdiffsync.backup.reconcile import Reconciler
 from zdiffsync.backup.report import PointReport, point_report
 from zdiffsync.backup.session import Session
 from zdiffsync.backup.stopwatch import Stopwatch
-from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.view import PointView
 from zdiffsync.errors import IntegrityError, ToolError
 from zdiffsync.external import zfs
+from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.external.zfs_diff import diff
 from zdiffsync.external.zfs_send import incremental_stream
 from zdiffsync.format.manifest import Header
 from zdiffsync.format.send_stream import StreamObject, read_objects
 
 
-def detect(
-    session: Session, last: Point, old: zfs.Snapshot, new: zfs.Snapshot, trees: tuple[SnapshotTree, SnapshotTree],
-    excludes: Excludes, watch: Stopwatch,
-) -> ChangeSet:  # fmt: skip
-    """Find all changes from snapshot `old` to `new`. Raises OSError, ZfsError."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From the last point, whose snapshot is `old`, to the new point of snapshot `new`."""
+
+    header: Header
+    last: Point
+    old: zfs.Snapshot
+    new: zfs.Snapshot
+    excludes: Excludes
+
+    @contextmanager
+    def trees(self) -> Iterator[tuple[SnapshotTree, SnapshotTree]]:
+        """Open both snapshots. Raises ZfsError."""
+        with ExitStack() as stack:
+            old, new = (
+                stack.enter_context(SnapshotTree(zfs.snapshot_directory(each.dataset, each.label)))
+                for each in (self.old, self.new)
+            )
+            yield old, new
+
+
+def make_increment(session: Session, step: Step) -> PointReport:
+    """Detect, store and commit one increment. Raises ZfsError, RemoteError; nothing is committed then."""
+    watch = Stopwatch()
+    with step.trees() as (old, new), session.catalog.view(step.last) as view:
+        changes = _detect(session, step, (old, new), watch)
+        commit = PointCommit(
+            session, step.header, old=old, new=new, view=view, base_path=_BasePaths(view),
+            last_numbers=session.catalog.last_numbers(step.last),
+        )  # fmt: skip
+
+        def report(outcome: Outcome) -> PointReport:
+            seconds = watch.seconds | {"store": outcome.seconds}
+            return point_report(step.header, changes.detection, outcome, seconds)
+
+        return report(commit.commit(changes, lambda outcome: report(outcome).as_stats()))
+
+
+def preview_increment(session: Session, step: Step) -> PointReport:
+    """Detect what an increment would hold; stores nothing and compares no contents."""
+    watch = Stopwatch()
+    with step.trees() as trees:
+        changes = _detect(session, step, trees, watch)
+    point = PointStats(
+        created=sum(change.old_path is None for change in changes.objects),
+        modified=sum(change.old_path is not None for change in changes.objects),
+        names_added=sum(change.child is not None for change in changes.names),
+        names_removed=sum(change.child is None for change in changes.names),
+    )
+    return point_report(step.header, changes.detection, Outcome(point, ContentStats(), 0, 0.0), watch.seconds)
+
+
+def _detect(
+    session: Session, step: Step, trees: tuple[SnapshotTree, SnapshotTree], watch: Stopwatch
+) -> ChangeSet:
     with watch.stage("zfs diff"), session.progress("zfs diff", unit="rows"):
-        found = diff(old.name, new.name, zfs.mountpoint(new.dataset))
-    with watch.stage("certificate"):
-        stream, problem = _certificate(old.name, new.name)
-    ledger = {Identity(*key): names for key, names in session.catalog.ledger(last).items()}
+        found = diff(step.old.name, step.new.name, zfs.mountpoint(step.new.dataset))
+    with watch.stage("certificate"), session.progress("send stream", unit="objects"):
+        stream, problem = _certificate(step.old.name, step.new.name)
+    ledger = {Identity(*key): names for key, names in session.catalog.ledger(step.last).items()}
     reconciler = Reconciler(
-        *trees, excludes=excludes, ledger=ledger, old_txg=old.createtxg,
-        old_created_ns=old.created * 10**9,
-        retry=[bytes.fromhex(path) for path in last.stats.get("skipped_paths", ())],
+        *trees, excludes=step.excludes, ledger=ledger, old_txg=step.old.createtxg,
+        old_created_ns=step.old.created * 10**9,
+        retry=[bytes.fromhex(path) for path in step.last.stats["skipped_paths"]],
     )  # fmt: skip
     with watch.stage("reconcile"), session.progress("comparing", unit="names"):
         return reconciler.run(found, stream, uncertified_because=problem)
@@ -48,50 +102,6 @@ def _certificate(old: str, new: str) -> tuple[list[StreamObject] | None, str | N
             return list(read_objects(stream)), None
     except (ToolError, IntegrityError) as error:
         return None, str(error)
-
-
-def make_increment(
-    session: Session, header: Header, last: Point, old: zfs.Snapshot, new: zfs.Snapshot, excludes: Excludes
-) -> PointReport:
-    """Detect, store and commit one increment; returns its report."""
-    watch = Stopwatch()
-    old_directory = zfs.snapshot_directory(old.dataset, old.label)
-    new_directory = zfs.snapshot_directory(new.dataset, new.label)
-    with (
-        SnapshotTree(old_directory) as old_tree,
-        SnapshotTree(new_directory) as new_tree,
-        session.catalog.view(last) as view,
-    ):
-        changes = detect(session, last, old, new, (old_tree, new_tree), excludes, watch)
-        commit = PointCommit(
-            session, header, old=old_tree, new=new_tree, view=view,
-            base_path=_BasePaths(view), last_numbers=session.catalog.last_numbers(last),
-        )  # fmt: skip
-
-        def report(outcome: Outcome) -> PointReport:
-            seconds = watch.seconds | {"store": outcome.seconds}
-            return point_report(header, changes.detection, outcome, seconds)
-
-        return report(commit.commit(changes, lambda outcome: report(outcome).as_stats()))
-
-
-def preview_increment(
-    session: Session, header: Header, last: Point, old: zfs.Snapshot, new: zfs.Snapshot, excludes: Excludes
-) -> PointReport:
-    """Detect what an increment would hold; stores nothing. Contents are not compared."""
-    watch = Stopwatch()
-    with (
-        SnapshotTree(zfs.snapshot_directory(old.dataset, old.label)) as old_tree,
-        SnapshotTree(zfs.snapshot_directory(new.dataset, new.label)) as new_tree,
-    ):
-        changes = detect(session, last, old, new, (old_tree, new_tree), excludes, watch)
-    point = PointStats(
-        created=sum(change.old_path is None for change in changes.objects),
-        modified=sum(change.old_path is not None for change in changes.objects),
-        names_added=sum(change.child is not None for change in changes.names),
-        names_removed=sum(change.child is None for change in changes.names),
-    )
-    return point_report(header, changes.detection, Outcome(point, ContentStats(), 0, 0.0), watch.seconds)
 
 
 class _BasePaths:

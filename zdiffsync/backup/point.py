@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from zdiffsync.backup.changes import ChangeSet, NameChange, ObjectChange
 from zdiffsync.backup.contents import ContentStore, Previous
-from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.catalog.view import PointView
+from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.format.manifest import (
     IN_BASE,
     LinksRecord,

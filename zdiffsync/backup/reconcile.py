@@ -101,28 +101,31 @@ class Reconciler:
         explained = {identity.number for identity in work.new_paths}
         listed = {identity.number for identity in work.changes}
         wanted: set[int] = set()
+        written: set[int] = set()
         for item in stream:
-            if item.is_xattr or item.links == 0:
+            if item.nameless or item.links == 0:
                 continue
-            if item.touched and not item.directory:
+            if (item.written or item.holed) and not item.directory:
                 self._compare.add(item.number)
                 if item.tail is not None:
                     self._ranges[item.number] = (*item.ranges, (item.tail, 1 << 63))
             if item.number in (listed if item.directory else explained):
                 continue
-            if item.touched or item.ctime_ns is None or item.ctime_ns >= self._old_created_ns:
+            if item.written or item.holed or item.ctime_ns is None or item.ctime_ns >= self._old_created_ns:
                 wanted.add(item.number)
+                written |= {item.number} if item.written else set()
         known = self._known_places(work, wanted)
         found = known | (locate(self._new, wanted - known.keys()) if wanted - known.keys() else {})
         backward = self._translation(work, backward=True)
         for number, paths in found.items():
             for path in paths:
                 before, now = self._old.lstat(backward(path)), self._new.lstat(path)
-                missed = number in self._compare or not (
-                    before and now and before.st_ctime_ns == now.st_ctime_ns
-                )
-                if missed and not self._excludes.covers(path, directory=False):
+                if self._excludes.covers(path, directory=False):
+                    continue
+                unmoved = before and now and before.st_ctime_ns == now.st_ctime_ns
+                if number in written or not unmoved:
                     detection.misses.append(path)
+                if number in self._compare or not unmoved:
                     work.mention(path)
                     work.mention(backward(path))
 
@@ -222,7 +225,7 @@ class Reconciler:
                    else work.old_paths.get(identity) or (), default=None)  # fmt: skip
 
     def _places(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes | None, bytes | None]]:
-        places = {
+        places: dict[Identity, tuple[bytes | None, bytes | None]] = {
             identity: (self._old_place(work, identity), min(paths))
             for identity, paths in work.new_paths.items()
         }

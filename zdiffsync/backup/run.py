@@ -13,7 +13,7 @@ from time import monotonic
 from zdiffsync.backup.base import make_base, preview_base
 from zdiffsync.backup.choice import Choice, choose, choose_again
 from zdiffsync.backup.excludes import Excludes
-from zdiffsync.backup.increment import make_increment, preview_increment
+from zdiffsync.backup.increment import Step, make_increment, preview_increment
 from zdiffsync.backup.report import RunReport
 from zdiffsync.backup.session import DatasetPlan, Session
 from zdiffsync.backup.sync import sync_catalog
@@ -114,9 +114,8 @@ class NightlyRun:
             if choice.parent is None or choice.last is None:
                 report = preview_base(self._session, header, snapshot, excludes, choice)
             else:
-                report = preview_increment(
-                    self._session, header, choice.last, choice.parent, snapshot, excludes
-                )
+                step = Step(header, choice.last, choice.parent, snapshot, excludes)
+                report = preview_increment(self._session, step)
             self._report.points.append(report)
         finally:
             zfs.release(HOLD_TAG, snapshot.name)
@@ -147,7 +146,8 @@ class NightlyRun:
         if choice.parent is None or choice.last is None:
             report = make_base(self._session, header, snapshot, excludes, choice)
         else:
-            report = make_increment(self._session, header, choice.last, choice.parent, snapshot, excludes)
+            step = Step(header, choice.last, choice.parent, snapshot, excludes)
+            report = make_increment(self._session, step)
         self._report.points.append(report)
         self._tidy(dataset)
 

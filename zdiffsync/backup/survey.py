@@ -68,7 +68,7 @@ def _take(found: Survey, tree: SnapshotTree, path: bytes, item: Listed, *, ours:
 
 
 def _complete_link_groups(found: Survey) -> None:
-    """An object of the supplement must have all its names there, or it would become two."""
+    """Give every object of the supplement all its names, or it would become two."""
     for identity in set(found.names.values()) & found.links.keys():
         found.names.update(dict.fromkeys(found.links[identity], identity))
 

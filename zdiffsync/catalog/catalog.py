@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session as SqlSession
 
 from zdiffsync.catalog.apply import apply_manifest
 from zdiffsync.catalog.database import open_engine
@@ -54,7 +55,7 @@ class Catalog:
         self._engine = open_engine(path)
         self.journal = Journal(self._engine)
 
-    def __enter__(self) -> "Catalog":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -74,24 +75,14 @@ class Catalog:
     def points(self, dataset: str | None = None) -> list[Point]:
         """Return all points, oldest first."""
         statement = (
-            select(PointRow.__table__, ChainRow.__table__.c[
-                "key", "dataset", "dataset_guid", "restic", "excludes"
-            ])
+            select(PointRow, ChainRow)
             .join(ChainRow, ChainRow.id == PointRow.chain)
             .order_by(PointRow.created_ns, PointRow.id)
-        )  # fmt: skip
+        )
         if dataset is not None:
             statement = statement.where(ChainRow.dataset == dataset)
-        with self._engine.connect() as connection:
-            return [
-                Point(
-                    key=row.key, chain=row.key_1, chain_id=row.chain, sequence=row.sequence,
-                    dataset=row.dataset, dataset_guid=int(row.dataset_guid), host=row.host,
-                    snapshot=row.snapshot, guid=int(row.guid), createtxg=row.createtxg,
-                    created_ns=row.created_ns, restic=row.restic, excludes=row.excludes, stats=row.stats,
-                )
-                for row in connection.execute(statement)
-            ]  # fmt: skip
+        with SqlSession(self._engine) as session:
+            return [_point(point, chain) for point, chain in session.execute(statement)]
 
     def manifests(self) -> set[tuple[str, int]]:
         """Return (chain, sequence) of every point the catalog has."""
@@ -108,7 +99,7 @@ class Catalog:
             yield PointView(connection, point.chain_id, point.sequence)
 
     def ledger(self, point: Point) -> dict[tuple[int, int], tuple[bytes, ...]]:
-        """Return the paths of every object with several names, by (object, generation), as of the last point."""
+        """Return the chain's ledger: the paths of objects with several names, by (object, generation)."""
         found: dict[tuple[int, int], list[bytes]] = {}
         with self._engine.connect() as connection:
             statement = select(LinkRow.zfs_object, LinkRow.generation, LinkRow.name)
@@ -132,3 +123,12 @@ class Catalog:
             return connection.execute(
                 select(func.coalesce(func.sum(PackRow.size), 0)).where(PackRow.chain == point.chain_id)
             ).scalar_one()
+
+
+def _point(row: PointRow, chain: ChainRow) -> Point:
+    return Point(
+        key=row.key, chain=chain.key, chain_id=chain.id, sequence=row.sequence, dataset=chain.dataset,
+        dataset_guid=int(chain.dataset_guid), host=row.host, snapshot=row.snapshot, guid=int(row.guid),
+        createtxg=row.createtxg, created_ns=row.created_ns, restic=chain.restic, excludes=chain.excludes,
+        stats=row.stats,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ Rule: names only packs that are verified on the remote.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
 
@@ -62,7 +63,9 @@ class Journal:
         self, dataset: str, pack: PackRecord, contents: Iterable[tuple[tuple[int, int], ContentRecord]]
     ) -> None:
         """Note a verified pack and the contents, by (object, generation), that are now complete."""
-        rows = [{"dataset": dataset, "zfs_object": None, "generation": None, "record": encode(pack)}]
+        rows: list[dict[str, Any]] = [
+            {"dataset": dataset, "zfs_object": None, "generation": None, "record": encode(pack)}
+        ]
         rows += [
             {
                 "dataset": dataset,

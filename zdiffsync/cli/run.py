@@ -13,7 +13,7 @@ from zdiffsync.cli.summary import run_summary
 from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError
 from zdiffsync.external.lock import exclusive
-from zdiffsync.format.delta import DeltaPolicy
+from zdiffsync.format.delta_policy import DeltaPolicy
 
 
 @click.command()

@@ -30,7 +30,7 @@ class FileSource:
 
 
 def data_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the (offset, length) of a file's data, leaving out its holes."""
+    """Yield the (start, end) of a file's data in bytes, leaving out its holes."""
     at = 0
     while at < size:
         try:
@@ -40,4 +40,4 @@ def data_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
                 return
             raise
         at = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, min(at, size) - start
+        yield start, min(at, size)

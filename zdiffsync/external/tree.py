@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from zdiffsync.errors import ZfsError
 from zdiffsync.model.entry import Entry, EntryType
@@ -52,7 +52,7 @@ class SnapshotTree:
                 "check that the dataset is mounted and .zfs/snapshot can be read"
             ) from error
 
-    def __enter__(self) -> "SnapshotTree":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -101,10 +101,13 @@ class SnapshotTree:
 
     def names(self, path: bytes) -> Iterator[Listed]:
         """List a directory; nothing when it is not there. `.zfs` shows up nowhere."""
-        with suppress(FileNotFoundError, NotADirectoryError), self.opened(path, os.O_DIRECTORY) as fd:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    yield Listed(os.fsencode(entry.name), entry.inode(), entry.is_dir(follow_symlinks=False))
+        with (
+            suppress(FileNotFoundError, NotADirectoryError),
+            self.opened(path, os.O_DIRECTORY) as fd,
+            os.scandir(fd) as entries,
+        ):
+            for entry in entries:
+                yield Listed(os.fsencode(entry.name), entry.inode(), entry.is_dir(follow_symlinks=False))
 
     @contextmanager
     def opened(self, path: bytes, flags: int = 0) -> Iterator[int]:

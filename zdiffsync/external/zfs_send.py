@@ -5,7 +5,7 @@ Read once per run, right after `zfs diff`. Rule: an unfinished or failed send ce
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from zdiffsync.external.process import stream_tool
 from zdiffsync.external.zfs import failure
@@ -22,7 +22,7 @@ def incremental_stream(old: str, new: str) -> Iterator[BinaryIO]:
     """
     arguments = ["send", "-L", "-e", "-c", "-i", old, new]
     with stream_tool(["zfs", *arguments], stall=_STALL) as running:
-        yield cast(BinaryIO, running.stdout)
+        yield running.stdout
         done = running.wait()
     if done.returncode:
         raise failure(arguments, done.stderr, done.returncode)

@@ -8,9 +8,11 @@ Source: struct dmu_replay_record in OpenZFS include/sys/zfs_ioctl.h (records of 
 payload), SA layout of znodes in module/zfs/zfs_sa.c; see docs/send-stream.md.
 """
 
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import BinaryIO
 
 from zdiffsync.errors import IntegrityError
@@ -20,44 +22,64 @@ _MAGIC = 0x2F5BACBAC
 _TO_END = (1 << 64) - 1
 _PLAIN_FILE, _DIRECTORY = 19, 20
 _OBJSET_FILE_SYSTEM = 2
-_FEATURE_RAW = 1 << 24
 _MAX_PAYLOAD = 32 << 20  # bytes; blocks end at 16 MiB
 
 # znode attributes at fixed offsets behind the SA header of a version-5 file system
 _SA_MAGIC = 0x2F505A
 _SA_NEEDED = 128
+_SA_HEADER = 8
 _FLAG_XATTR = 0x1
+_SPILL_UNMODIFIED = 4
+
+
+class _Kind(IntEnum):
+    """Record types, enum drr_type in C."""
+
+    OBJECT = 1
+    FREEOBJECTS = 2
+    WRITE = 3
+    FREE = 4
+    END = 5
+    SPILL = 7
+    WRITE_EMBEDDED = 8
+    OBJECT_RANGE = 9
+
+
+_KNOWN = frozenset(_Kind)
+_OF_OBJECT = frozenset((_Kind.WRITE, _Kind.FREE, _Kind.SPILL, _Kind.WRITE_EMBEDDED))
 
 
 @dataclass(slots=True)
 class StreamObject:
     """One object the stream mentions.
 
-    `touched` tells that data was written or freed, not only its dnode's block rewritten.
-    `ranges` are (offset, length) in bytes, ascending; from `tail` on nothing of the old is left.
-    `ctime_ns`, `links`, `generation` come from the object itself, None when they cannot be read.
+    `written` tells that data was written, not only its dnode's block rewritten; `holed` that blocks inside
+    a regular file were reported as holes, which ZFS also does where nothing changed.
+    `ranges` are (start, end) in bytes, ascending; from `tail` on nothing of the old is left.
+    `ctime_ns`, `links`, `generation` come from the object itself, None when they cannot be read;
+    `nameless` objects are ZFS's own (delete queue, extended attributes): no path leads to them.
     """
 
     number: int
     directory: bool
-    touched: bool = False
+    written: bool = False
+    holed: bool = False
     ranges: list[tuple[int, int]] = field(default_factory=list)
     tail: int | None = None
     ctime_ns: int | None = None
     links: int | None = None
     generation: int | None = None
-    is_xattr: bool = False
+    nameless: bool = False
+    file_size: int = 0
 
     def add(self, offset: int, length: int) -> None:
         """Note a changed range, joining it with the one before when they touch."""
-        self.touched = True
-        if self.ranges:
-            last_offset, last_length = self.ranges[-1]
-            if offset <= last_offset + last_length:
-                end = max(last_offset + last_length, offset + length)
-                self.ranges[-1] = (last_offset, end - last_offset)
-                return
-        self.ranges.append((offset, length))
+        end = offset + length
+        if self.ranges and offset <= self.ranges[-1][1]:
+            start, last = self.ranges.pop()
+            self.ranges.append((start, max(last, end)))
+        else:
+            self.ranges.append((offset, end))
 
 
 def read_objects(stream: BinaryIO) -> Iterator[StreamObject]:
@@ -69,23 +91,19 @@ def read_objects(stream: BinaryIO) -> Iterator[StreamObject]:
     current: StreamObject | None = None
     while True:
         record = _exactly(stream, RECORD_SIZE)
-        kind = struct.unpack_from(order + "I", record)[0]
-        if kind == 5:  # noqa: PLR2004 - record types are the numbers of the C enum
-            if current:
-                yield current
+        kind, number = struct.unpack_from(order + "IxxxxQ", record)
+        if kind in {_Kind.OBJECT, _Kind.END} and current:
+            yield current
+        if kind == _Kind.END:
             return
-        reader = _READERS.get(kind)
-        if reader is None:
+        if kind not in _KNOWN:
             raise IntegrityError(f"send stream has a record of unknown type {kind}; cannot certify this run")
-        payload, number = reader.payload(order, record), reader.object(order, record)
-        if kind == 1:
-            if current:
-                yield current
+        payload = _payload(kind, order, record)
+        if kind == _Kind.OBJECT:
             current = _open_object(order, record, _exactly(stream, payload))
             continue
-        if payload:
-            _skip(stream, payload)
-        if current and number == current.number:
+        _skip(stream, payload)
+        if kind in _OF_OBJECT and current and number == current.number:
             _apply(kind, order, record, current)
 
 
@@ -109,74 +127,61 @@ def _open_object(order: str, record: bytes, bonus: bytes) -> StreamObject:
     (kind,) = struct.unpack_from(order + "I", record, 16)
     item = StreamObject(number, kind == _DIRECTORY)
     if kind not in (_PLAIN_FILE, _DIRECTORY):
-        item.is_xattr = True  # master node, delete queue and their like: nothing a user can name
+        item.nameless = True  # master node, delete queue and their like: nothing a user can name
         return item
-    if len(bonus) < 8 or struct.unpack_from(order + "I", bonus)[0] != _SA_MAGIC:  # noqa: PLR2004 - header size
+    if len(bonus) < _SA_HEADER or struct.unpack_from(order + "I", bonus)[0] != _SA_MAGIC:
         return item
     header = (struct.unpack_from(order + "H", bonus, 4)[0] >> 10) * 8
     if len(bonus) < header + _SA_NEEDED:
         return item
     values = struct.unpack_from(order + "16Q", bonus, header)
     item.generation, item.links = values[2], values[15]
-    item.is_xattr = bool(values[6] & _FLAG_XATTR)
+    item.file_size = values[1] if stat.S_ISREG(values[0]) else 0
+    item.nameless = bool(values[6] & _FLAG_XATTR)
     item.ctime_ns = values[11] * 10**9 + values[12]
     return item
 
 
 def _apply(kind: int, order: str, record: bytes, item: StreamObject) -> None:
-    if kind == 7:  # noqa: PLR2004 - SPILL: attributes too long for the dnode
-        if not record[32] & 4:
-            item.touched = True
+    if kind == _Kind.SPILL:
+        item.written |= not record[32] & _SPILL_UNMODIFIED
         return
-    if kind == 3:  # noqa: PLR2004 - WRITE
-        offset, length = struct.unpack_from(order + "QQ", record, 24)
-    else:
-        offset, length = struct.unpack_from(order + "QQ", record, 16)
+    offset, length = struct.unpack_from(order + "QQ", record, 24 if kind == _Kind.WRITE else 16)
     if length == _TO_END:
         item.tail = offset
+        return
+    item.add(offset, length)
+    if kind == _Kind.FREE:
+        item.holed |= offset < item.file_size
     else:
-        item.add(offset, length)
+        item.written = True
 
 
-class _Reader:
-    """Where a record type keeps its object number and how long its payload is."""
+def _payload(kind: int, order: str, record: bytes) -> int:
+    """Return how many bytes follow a record. Raises IntegrityError when that cannot be."""
 
-    def __init__(self, payload_at: str, *, object_at: int | None = 8) -> None:
-        self._payload_at = payload_at
-        self._object_at = object_at
+    def word(offset: int, size: str = "Q") -> int:
+        value: int = struct.unpack_from(order + size, record, offset)[0]
+        return value
 
-    def object(self, order: str, record: bytes) -> int | None:
-        if self._object_at is None:
-            return None
-        number: int = struct.unpack_from(order + "Q", record, self._object_at)[0]
-        return number
-
-    def payload(self, order: str, record: bytes) -> int:
-        def word(offset: int, size: str = "Q") -> int:
-            value: int = struct.unpack_from(order + size, record, offset)[0]
-            return value
-
-        length = {
-            "none": lambda: 0,
-            "object": lambda: word(36, "I") or (word(28, "I") + 7) // 8 * 8,
-            "write": lambda: word(96) if record[50] else word(32),
-            "spill": lambda: word(40) or word(16),
-            "embedded": lambda: (word(52, "I") + 7) // 8 * 8,
-        }[self._payload_at]()
-        if length > _MAX_PAYLOAD:
-            raise IntegrityError(f"send stream declares a payload of {length} bytes; it is damaged")
-        return length
+    match kind:
+        case _Kind.OBJECT:
+            length = word(36, "I") or _padded(word(28, "I"))
+        case _Kind.WRITE:
+            length = word(96) if record[50] else word(32)
+        case _Kind.SPILL:
+            length = word(40) or word(16)
+        case _Kind.WRITE_EMBEDDED:
+            length = _padded(word(52, "I"))
+        case _:
+            length = 0
+    if length > _MAX_PAYLOAD:
+        raise IntegrityError(f"send stream declares a payload of {length} bytes; it is damaged")
+    return length
 
 
-_READERS = {
-    1: _Reader("object"),
-    2: _Reader("none", object_at=None),
-    3: _Reader("write"),
-    4: _Reader("none"),
-    7: _Reader("spill"),
-    8: _Reader("embedded"),
-    9: _Reader("none", object_at=None),
-}
+def _padded(length: int) -> int:
+    return (length + 7) // 8 * 8
 
 
 def _exactly(stream: BinaryIO, length: int) -> bytes:

@@ -26,7 +26,7 @@ class EntryType(StrEnum):
         return _BY_FORMAT[stat.S_IFMT(mode)]
 
     @property
-    def format(self) -> int:
+    def format_bits(self) -> int:
         """The `S_IFMT` bits of this type."""
         return _FORMATS[self]
 

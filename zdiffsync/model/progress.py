@@ -16,7 +16,8 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Show what is being worked on now."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        """Show the bar."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

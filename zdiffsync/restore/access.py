@@ -55,8 +55,7 @@ class PointAccess:
             self._restic.dump(self._point.restic, node.base_path, out)
             return
         source = self._reader.open(content, node.base_path)
-        for at in range(0, source.size, _BLOCK):
-            out.write(source.read(at, min(_BLOCK, source.size - at)))
+        out.writelines(source.read(at, min(_BLOCK, source.size - at)) for at in range(0, source.size, _BLOCK))
 
     def _base_file(self, path: bytes) -> FileSource:
         target = Path(self._folder.name) / str(len(self._open))

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from zdiffsync.catalog.view import Node, PointView, Version
-from zdiffsync.errors import IntegrityError, ObjectMissingError, ZdiffsyncError
+from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, ZdiffsyncError
 from zdiffsync.format.manifest import IN_BASE
 from zdiffsync.model.bytesource import ByteSource
 from zdiffsync.model.entry import Entry, EntryType
-from zdiffsync.external.tree import SnapshotTree
 from zdiffsync.restore.metadata import apply_metadata, proc_path
+from zdiffsync.restore.staged import Amount, StagedBase
 
 _BLOCK = 4 << 20
 _ZEROS = bytes(_BLOCK)
@@ -42,7 +42,7 @@ class RestoreReport:
     files: int = 0
     directories: int = 0
     others: int = 0
-    bytes: int = 0
+    bytes_restored: int = 0
     kept: int = 0
     failed: list[tuple[bytes, str]] = field(default_factory=list)
     damaged: bool = False
@@ -63,7 +63,7 @@ class Place:
 
 
 class Assembler:
-    """Puts nodes of one point into a target. `base` is the staged base tree (None: nothing staged).
+    """Puts nodes of one point into a target. `base` is the staged part of the base (None: none is needed).
 
     `pristine` tells whether nothing of the overlay lies at or below a base path; `sources` are base
     paths that deltas still read and that must therefore be copied, not moved.
@@ -72,7 +72,7 @@ class Assembler:
     def __init__(
         self,
         view: PointView,
-        base: SnapshotTree | None,
+        base: StagedBase | None,
         open_content: Callable[[int, bytes | None], ByteSource],
         *,
         pristine: Callable[[bytes], bool],
@@ -87,13 +87,15 @@ class Assembler:
         self._placed: dict[int, bytes] = {}
         self._root: int | None = None
 
-    def place_root(self, node: Node, directory: int) -> None:
-        """Fill an existing directory with the content and metadata of directory `node`."""
+    def fill(self, node: Node, directory: int) -> Entry:
+        """Fill an existing directory with what directory `node` holds; return the metadata it should get."""
         self._root = directory
-        entry = self._entry(node)
+        entry = self.entry(node)
         assert entry is not None, "the caller checked that the node exists"
+        if entry.type is not EntryType.DIRECTORY:
+            raise UsageError("not a directory, so it cannot fill one; name the directory to put it in")
         self._fill(node, directory, b"")
-        apply_metadata(directory, b".", entry, self._report.warn)
+        return entry
 
     def place(self, node: Node, directory: int, name: bytes) -> None:
         """Put `node` as `name` into an open directory."""
@@ -115,7 +117,7 @@ class Assembler:
     def _place_unchecked(self, node: Node, place: Place) -> None:
         check_name(place.name)
         version = self._view.version(node.object) if node.object is not None else None
-        entry = version.entry if version else self._entry(node)
+        entry = self.entry(node)
         if entry is None:
             return
         there = _lstat(place.directory, place.name)
@@ -136,7 +138,9 @@ class Assembler:
             there = None
         base_path = node.base_path
         if there is None and node.object is None and base_path is not None and self._pristine(base_path):
-            self._move_staged(base_path, place)
+            assert self._base is not None, "the entry came from there"
+            self._count(self._base.amount(base_path))
+            self._base.move(base_path, place.directory, place.name)
             return
         if there is None:
             os.mkdir(place.name, 0o700, dir_fd=place.directory)
@@ -148,7 +152,7 @@ class Assembler:
         overlay = self._view.names(node)
         names = dict.fromkeys(overlay)
         if self._base is not None and node.base_path is not None:
-            names.update(dict.fromkeys(item.name for item in self._base.names(node.base_path)))
+            names.update(dict.fromkeys(self._base.names(node.base_path)))
         for name in names:
             child = overlay[name] if name in overlay else self._view.child(node, name)
             if child is not None:
@@ -165,10 +169,10 @@ class Assembler:
         if entry.type is EntryType.FILE:
             self._place_file(node, place, entry, version)
             self._report.files += 1
-            self._report.bytes += entry.size
+            self._report.bytes_restored += entry.size
             self._progress(entry.size)
         else:
-            self._make_special(place, entry)
+            self._place_special(node, place, entry, version)
             self._report.others += 1
         if version is not None:
             apply_metadata(place.directory, place.name, entry, self._report.warn)
@@ -183,10 +187,11 @@ class Assembler:
 
     def _place_file(self, node: Node, place: Place, entry: Entry, version: Version | None) -> None:
         content = IN_BASE if version is None else version.content
-        if content == IN_BASE and node.base_path is not None:
-            if node.base_path not in self._sources:
-                self._move_staged(node.base_path, place)
-                return
+        staged = node.base_path if content == IN_BASE else None
+        if staged is not None and staged not in self._sources:
+            assert self._base is not None, "the base is staged where it is needed"
+            self._base.move(staged, place.directory, place.name)
+            return
         temporary = b".zdiffsync-" + secrets.token_hex(8).encode()
         fd = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=place.directory
@@ -212,25 +217,27 @@ class Assembler:
                 os.pwrite(fd, data, at)
         os.ftruncate(fd, entry.size)
 
-    def _make_special(self, place: Place, entry: Entry) -> None:
-        if entry.type is EntryType.SYMLINK:
+    def _place_special(self, node: Node, place: Place, entry: Entry, version: Version | None) -> None:
+        if version is None and self._base is not None and node.base_path is not None:
+            self._base.move(node.base_path, place.directory, place.name)
+        elif entry.type is EntryType.SYMLINK:
             assert entry.target is not None, "a symlink's entry has a target"
             os.symlink(entry.target, place.name, dir_fd=place.directory)
         else:
-            os.mknod(place.name, entry.type.format | 0o600, entry.rdev, dir_fd=place.directory)
+            os.mknod(place.name, entry.type.format_bits | 0o600, entry.rdev, dir_fd=place.directory)
 
-    def _move_staged(self, base_path: bytes, place: Place) -> None:
-        assert self._base is not None, "nothing of the base is placed without staging"
-        head, _, name = base_path.rpartition(b"/")
-        with self._base.opened(head, os.O_DIRECTORY) as directory:
-            os.rename(name, place.name, src_dir_fd=directory, dst_dir_fd=place.directory)
-
-    def _entry(self, node: Node) -> Entry | None:
+    def entry(self, node: Node) -> Entry | None:
+        """Return the metadata of `node`, None when neither overlay nor base has it."""
         if node.object is not None and (version := self._view.version(node.object)) is not None:
             return version.entry
-        if self._base is None or node.base_path is None or self._base.lstat(node.base_path) is None:
-            return None
-        return self._base.entry(node.base_path)
+        return None if self._base is None or node.base_path is None else self._base.entry(node.base_path)
+
+    def _count(self, amount: Amount) -> None:
+        self._report.files += amount.files
+        self._report.directories += amount.directories
+        self._report.others += amount.others
+        self._report.bytes_restored += amount.size
+        self._progress(amount.size)
 
     def _wanted(self, entry: Entry, there: os.stat_result | None) -> bool:
         if there is None or self._overwrite is Overwrite.ALWAYS:

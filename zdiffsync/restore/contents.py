@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from zdiffsync.catalog.view import PointView
 from zdiffsync.errors import IntegrityError
+from zdiffsync.format.delta_reader import WindowedReader
 from zdiffsync.format.manifest import IN_BASE, ContentRecord
-from zdiffsync.format.windows import BlobRef, WindowedReader
+from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import decompress
 from zdiffsync.model.bytesource import ByteSource
 

@@ -28,16 +28,16 @@ class Overlay:
     def __init__(self, view: PointView) -> None:
         self._view = view
         self._objects = view.changed_objects()
-        self._touched: set[bytes] = set()
+        self.touched: set[bytes] = set()
         for node in self._objects:
             path = node.base_path
-            while path is not None and path not in self._touched:
-                self._touched.add(path)
+            while path is not None and path not in self.touched:
+                self.touched.add(path)
                 path = path.rpartition(b"/")[0] if path else None
 
     def pristine(self, base_path: bytes) -> bool:
         """Whether base and point are the same at and below this base path."""
-        return base_path not in self._touched
+        return base_path not in self.touched
 
     def needs(self, top: Node, reader: ContentReader) -> BaseNeeds:
         """Return what restoring `top` and all below it takes from the base."""

@@ -13,15 +13,16 @@ from tempfile import TemporaryDirectory
 from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.catalog.view import Node, PointView
 from zdiffsync.errors import UsageError
-from zdiffsync.external.files import FileSource
 from zdiffsync.external.restic import Restic
-from zdiffsync.external.tree import SnapshotTree
 from zdiffsync.model.bytesource import ByteSource
+from zdiffsync.model.entry import Entry
 from zdiffsync.model.progress import ProgressFactory
 from zdiffsync.restore.assemble import Assembler, Overwrite, RestoreReport
 from zdiffsync.restore.contents import ContentReader
+from zdiffsync.restore.metadata import apply_metadata
 from zdiffsync.restore.needs import BaseNeeds, Overlay
 from zdiffsync.restore.packs import CachedPacks
+from zdiffsync.restore.staged import StagedBase
 from zdiffsync.store.store import Store
 
 
@@ -44,59 +45,65 @@ class Restorer:
         """
         report = RestoreReport()
         target.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            view = stack.enter_context(self.catalog.view(point))
+        with self.catalog.view(point) as view, _opened(target) as directory:
             node = view.resolve(path)
             if node is None:
                 raise missing(point, path)
-            staging = Path(stack.enter_context(TemporaryDirectory(prefix=".zdiffsync-restore-", dir=target)))
-            packs = stack.enter_context(CachedPacks(self.store.data, staging / "packs"))
-            base_files = _BaseFiles(staging / "base")
-            stack.callback(base_files.close)
-            reader = ContentReader(view, packs.fetch, base_files.open)
-            overlay = Overlay(view)
-            needs = overlay.needs(node, reader)
-            base = self._stage(point, needs, staging / "base", stack)
-            if not _exists(view, node, base):
-                raise missing(point, path)
-            bar = stack.enter_context(self.progress("writing"))
-            assembler = Assembler(
-                view, base, reader.open, pristine=overlay.pristine, sources=needs.sources,
-                overwrite=overwrite, report=report, progress=bar.advance,
-            )  # fmt: skip
-            with _opened(target) as directory:
-                if name is None:
-                    assembler.place_root(node, directory)
-                else:
-                    assembler.place(node, directory, name)
+            with TemporaryDirectory(prefix=".zdiffsync-restore-", dir=target) as staging:
+                entry = self._assemble(
+                    point, path, _Work(view, node, Path(staging), directory, name, overwrite, report)
+                )
+            if entry is not None:
+                apply_metadata(directory, b".", entry, report.warn)
         return report
 
-    def _stage(self, point: Point, needs: BaseNeeds, folder: Path, stack: ExitStack) -> SnapshotTree | None:
-        if not needs.paths:
+    def _assemble(self, point: Point, path: bytes, work: "_Work") -> Entry | None:
+        with ExitStack() as stack:
+            packs = stack.enter_context(CachedPacks(self.store.data, work.staging / "packs"))
+            base: StagedBase | None = None
+
+            def open_base(base_path: bytes) -> ByteSource:
+                assert base is not None, "what deltas read was staged"
+                return base.open(base_path)
+
+            reader = ContentReader(work.view, packs.fetch, open_base)
+            overlay = Overlay(work.view)
+            needs = overlay.needs(work.node, reader)
+            if needs.paths:
+                self._stage(point, needs, work.staging / "base", work.report)
+                base = stack.enter_context(StagedBase(os.fsencode(work.staging / "base"), overlay.touched))
+            bar = stack.enter_context(self.progress("writing"))
+            assembler = Assembler(
+                work.view, base, reader.open, pristine=overlay.pristine, sources=needs.sources,
+                overwrite=work.overwrite, report=work.report, progress=bar.advance,
+            )  # fmt: skip
+            if assembler.entry(work.node) is None:
+                raise missing(point, path)
+            if work.name is None:
+                return assembler.fill(work.node, work.directory)
+            assembler.place(work.node, work.directory, work.name)
             return None
+
+    def _stage(self, point: Point, needs: BaseNeeds, folder: Path, report: RestoreReport) -> None:
         folder.mkdir(mode=0o700)
         includes = None if needs.everything else sorted(needs.paths)
         with self.progress("fetching base") as bar:
-            self.restic.restore(point.restic, None, folder, includes=includes, progress=bar)
-        return stack.enter_context(SnapshotTree(os.fsencode(folder)))
+            done = self.restic.restore(point.restic, None, folder, includes=includes, progress=bar)
+        report.failed += done.failed
+        report.damaged |= bool(done.failed)
 
 
-class _BaseFiles:
-    """Staged base files opened as the old side of deltas."""
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One restore under way."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = os.fsencode(folder)
-        self._open: dict[bytes, int] = {}
-
-    def open(self, path: bytes) -> ByteSource:
-        if path not in self._open:
-            with SnapshotTree(self._folder) as tree, tree.opened(path) as fd:
-                self._open[path] = os.dup(fd)
-        return FileSource(self._open[path])
-
-    def close(self) -> None:
-        for fd in self._open.values():
-            os.close(fd)
+    view: PointView
+    node: Node
+    staging: Path
+    directory: int
+    name: bytes | None
+    overwrite: Overwrite
+    report: RestoreReport
 
 
 def missing(point: Point, path: bytes) -> UsageError:
@@ -104,12 +111,6 @@ def missing(point: Point, path: bytes) -> UsageError:
     return UsageError(
         f"point {point.key} of {point.dataset} has no {os.fsdecode(path)!r}; see zdiffsync ls {point.key}"
     )
-
-
-def _exists(view: PointView, node: Node, base: SnapshotTree | None) -> bool:
-    if node.object is not None and view.version(node.object) is not None:
-        return True
-    return base is not None and node.base_path is not None and base.lstat(node.base_path) is not None
 
 
 @contextmanager

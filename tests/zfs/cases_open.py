@@ -33,7 +33,7 @@ def ghost(at: Place, _dataset: str) -> Play:
         yield
 
 
-@case(53, "unlinked-open file WITH xattr=dir xattr at @b", "xattr=dir")
+@case(53, "unlinked-open file WITH xattr=dir xattr at @b", home="dir")
 def deleted_with_xattr(at: Place, _dataset: str) -> Play:
     at.write("f")
     os.setxattr(at("f"), "user.k", b"1")

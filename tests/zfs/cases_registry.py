@@ -62,45 +62,61 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One case. `options` are those of its dataset; `mountpoint` is a name beside the other datasets.
+class Home:
+    """One dataset that cases play in. `mountpoint` is a name beside the other datasets."""
 
-    A case that is `alone` has its dataset (and its root) to itself, else it plays in a directory of
-    `dataset`. `quiet` says that no restore could show its change: both snapshots hold the same tree.
+    mountpoint: str
+    options: tuple[str, ...] = ()
+
+
+# Cases share a dataset wherever they can: each costs two restores and a base, and so several restic calls.
+HOMES = {
+    "plain": Home("plain", ("xattr=on",)),
+    "still": Home("still", ("atime=on", "relatime=off")),
+    "empty": Home("empty"),
+    "sa": Home("sa", ("acltype=posixacl", "xattr=sa")),
+    "dir": Home("dir", ("acltype=posixacl", "xattr=dir")),
+    "reuse": Home("reuse"),
+    "odd": Home(
+        "my da\u00e9ta", ("casesensitivity=insensitive", "normalization=formD", "utf8only=on")
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case, which plays in a directory of the dataset `home`, or `at_root` of it.
+
+    `quiet` says that no restore could show its change: both snapshots hold the same tree.
     """
 
     number: int
     title: str
     play: PlayFunction
-    options: tuple[str, ...] = ()
-    dataset: str = ""
-    mountpoint: str | None = None
-    alone: bool = False
-    quiet: bool = False
+    home: str
+    at_root: bool
+    quiet: bool
 
     @property
     def label(self) -> str:
         return f"case{self.number:02d}"
+
+    @property
+    def directory(self) -> bytes:
+        """What leads from the root of the dataset to the case."""
+        return b"" if self.at_root else b"/" + self.label.encode()
 
 
 CASES: list[Case] = []
 
 
 def case(
-    number: int,
-    title: str,
-    *options: str,
-    dataset: str | None = None,
-    mountpoint: str | None = None,
-    alone: bool = False,
-    quiet: bool = False,
+    number: int, title: str, *, home: str = "plain", at_root: bool = False, quiet: bool = False
 ) -> Callable[[PlayFunction], PlayFunction]:
-    """Enter the decorated play into the registry; by default it shares a dataset with its equals."""
+    """Enter the decorated play into the registry."""
 
     def enter(play: PlayFunction) -> PlayFunction:
-        shared = "-".join(["shared", *options]).replace("=", "-")
-        place = dataset or (f"case{number:02d}" if alone else shared)
-        CASES.append(Case(number, title, play, options, place, mountpoint, alone, quiet))
+        CASES.append(Case(number, title, play, home, at_root, quiet))
         return play
 
     return enter

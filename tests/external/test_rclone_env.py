@@ -17,6 +17,7 @@ from zdiffsync.external.rclone_env import (
     plain_setup,
     shown,
 )
+from zdiffsync.external.rclone_read import cat
 
 
 @pytest.fixture
@@ -74,6 +75,22 @@ def test_remotes_rclone_understands(remote):
 def test_remotes_rclone_cannot_mean(remote):
     with pytest.raises(ConfigError):
         plain_setup(remote)
+
+
+@pytest.mark.parametrize("name", ["RCLONE_EXCLUDE", "RCLONE_LOG_LEVEL", "RCLONE_DRY_RUN"])
+def test_variables_that_would_mislead_rclone_are_refused(monkeypatch, name):
+    monkeypatch.setenv(name, "")
+    with pytest.raises(ConfigError, match=f"{name} in the environment .* unset it"):
+        plain_setup("/srv")
+
+
+def test_the_users_own_configuration_stays_in_force(monkeypatch, tmp_path):
+    config = tmp_path / "rclone.conf"
+    config.write_text(f"[mine]\ntype = alias\nremote = {tmp_path}/there\n")
+    monkeypatch.setenv("RCLONE_CONFIG", str(config))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a").write_bytes(b"found")
+    assert cat(plain_setup("mine:"), PLAIN, "a", 1, 3) == b"oun"
 
 
 def test_secrets_show_nowhere():

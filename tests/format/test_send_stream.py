@@ -33,8 +33,8 @@ class Writer:
         return self
 
     def begin(self, *, header=1, features=0, objset=2, magic=MAGIC, payload=b""):
-        fields = {8: ("Q", magic), 16: ("Q", header | features << 2), 24: ("Q", 1795426656), 32: ("I", objset),
-                  40: ("Q", 0xB), 48: ("Q", 0xA)}  # fmt: skip
+        fields = {8: ("Q", magic), 16: ("Q", header | features << 2), 24: ("Q", 1795426656),
+                  32: ("I", objset), 40: ("Q", 0xB), 48: ("Q", 0xA)}  # fmt: skip
         return self.record(0, fields, payload, len(payload))
 
     def object(self, number, kind=FILE, bonus=b"", *, raw=0, payload=None):

@@ -8,7 +8,6 @@ xattr values base64. See docs/manifest-format.md.
 """
 
 import base64
-import binascii
 import json
 import os
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from typing import Any, Self
 
 from zdiffsync.errors import IntegrityError, UsageError
 from zdiffsync.format.windows import BlobRef
-from zdiffsync.format.zstd import ZstdError, ZstdFile
+from zdiffsync.format.zstd import CompressionParameter, ZstdError, ZstdFile
 from zdiffsync.model.entry import Entry, EntryType
 
 FORMAT = 1
@@ -130,7 +129,8 @@ class ManifestWriter:
     """Writes one manifest to a local file; `finish` must be called for it to be complete."""
 
     def __init__(self, path: Path, header: Header) -> None:
-        self._file = ZstdFile(path, "wb")
+        # Without a checksum a flipped bit in a name or digest would be read as another name or digest.
+        self._file = ZstdFile(path, "wb", options={CompressionParameter.checksum_flag: 1})
         self._count = 0
         self._line({"manifest": FORMAT, **asdict(header)})
 
@@ -180,7 +180,7 @@ def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:
                 else:
                     count += 1
                     yield decode(value)
-    except (ZstdError, EOFError, ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ZstdError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"manifest {path.name} is damaged: {error}") from error
     if not ended:
         raise IntegrityError(f"manifest {path.name} is truncated after {count} records")

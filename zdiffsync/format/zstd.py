@@ -28,6 +28,7 @@ else:
     )
 
 __all__ = [
+    "CompressionParameter",
     "ZstdError",
     "ZstdFile",
     "compress",

@@ -1,0 +1,268 @@
+"""Manifests: everything comes back, and nothing that is not whole is read."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zdiffsync.errors import IntegrityError, UsageError
+from zdiffsync.format.manifest import (
+    ContentRecord,
+    Header,
+    LinksRecord,
+    ManifestWriter,
+    NameRecord,
+    ObjectRecord,
+    PackRecord,
+    Summary,
+    VersionRecord,
+    decode,
+    encode,
+    read_manifest,
+)
+from zdiffsync.format.windows import BlobRef
+from zdiffsync.format.zstd import ZstdFile
+from zdiffsync.model.entry import Entry, EntryType
+
+HEADER = Header(
+    repository="ab" * 16, chain="cd" * 8, sequence=3, point="ef" * 8, dataset="tank/da ta",
+    dataset_guid=2**64 - 1, host="höst", snapshot="tank/da ta@zdiffsync-1", guid=2**63 + 5, createtxg=77,
+    created_ns=1795426656_000000000, parent_guid=2**64 - 2, restic="12" * 32, excludes="34" * 8,
+)  # fmt: skip
+
+NAMES = st.one_of(
+    st.binary(max_size=40),
+    st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.sampled_from(
+        [b"\xff\xfe", b"\xed\xb2\x80", "é".encode(), b"e\xcc\x81", b"a\nb", b'"\\', b"\xf0\x9f\x98"]
+    ),
+)
+NUMBERS = st.integers(0, 2**64 - 1)
+HEX = st.text("0123456789abcdef", min_size=1, max_size=64)
+BLOBS = st.builds(BlobRef, HEX, NUMBERS, NUMBERS)
+ENTRIES = st.builds(
+    Entry, st.sampled_from(EntryType), st.integers(0, 0o7777), st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1), st.integers(-(2**63), 2**63 - 1), NUMBERS, NUMBERS, st.none() | NAMES,
+    st.lists(st.tuples(NAMES, st.binary(max_size=80)), max_size=3).map(tuple),
+)  # fmt: skip
+RECORDS = st.one_of(
+    st.builds(PackRecord, HEX, NUMBERS, HEX),
+    st.builds(
+        ContentRecord, NUMBERS, NUMBERS, HEX, st.booleans(), BLOBS, st.lists(HEX, max_size=3).map(tuple),
+        st.none() | NUMBERS, st.none() | NAMES, st.integers(0, 8),
+    ),
+    st.builds(ObjectRecord, NUMBERS, NUMBERS, NUMBERS, st.none() | NAMES),
+    st.builds(VersionRecord, NUMBERS, ENTRIES, st.none() | NUMBERS),
+    st.builds(NameRecord, NUMBERS, NAMES, st.none() | NUMBERS),
+    st.builds(LinksRecord, NUMBERS, NUMBERS, st.lists(NAMES, max_size=3).map(tuple)),
+)  # fmt: skip
+
+
+def write(path, records, header=HEADER, stats=None):
+    with ManifestWriter(path, header) as writer:
+        for record in records:
+            writer.add(record)
+        writer.finish(stats or {})
+    return path
+
+
+def write_lines(path, *lines):
+    with ZstdFile(path, "wb") as file:
+        for line in lines:
+            file.write((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n")
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "000003.manifest"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("manifests")
+
+
+@given(
+    st.lists(RECORDS, max_size=12),
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text(), max_size=3),
+)
+def test_everything_comes_back(folder, records, stats):
+    path = write(folder / "m", records, stats=stats)
+    assert list(read_manifest(path)) == [HEADER, *records, Summary(stats)]
+
+
+@pytest.mark.parametrize("byte", range(1, 256))
+def test_every_byte_is_a_name(byte):
+    name = bytes([byte, 0x41, byte])
+    assert decode(json.loads(json.dumps(encode(NameRecord(1, name, None))))) == NameRecord(1, name, None)
+
+
+@given(RECORDS)
+def test_a_record_is_one_line_of_plain_ascii(record):
+    line = json.dumps(encode(record))
+    assert line.isascii()
+    assert "\n" not in line
+
+
+def test_a_base_has_no_parent(path):
+    base = replace(HEADER, sequence=0, parent_guid=None)
+    assert next(iter(read_manifest(write(path, [], base)))) == base
+    assert base.is_base
+    assert not HEADER.is_base
+
+
+SAMPLE = [
+    PackRecord("a" * 32, 100, "b" * 64),
+    ContentRecord(1, 4, "c" * 64, False, BlobRef("a" * 32, 8, 13), ("a" * 32,)),
+    ContentRecord(2, 4 << 20, "d" * 64, True, BlobRef("a" * 32, 21, 13), ("a" * 32,), 0, b"old", 1),
+    ObjectRecord(1, 128, 99, b"dir/\xff"),
+    VersionRecord(1, Entry(EntryType.FILE, 0o644, 0, 0, 5, 4, xattrs=((b"user.k", b"v"),)), 1),
+    NameRecord(1, b"new\nname", 2),
+    LinksRecord(128, 99, (b"a", b"b")),
+]
+
+
+def test_cut_anywhere(path):
+    data = write(path, SAMPLE * 3).read_bytes()
+    for cut in range(len(data)):
+        path.write_bytes(data[:cut])
+        with pytest.raises(IntegrityError, match=r"000003\.manifest"):
+            list(read_manifest(path))
+
+
+def test_every_flipped_byte_is_noticed(path):
+    good = list(read_manifest(write(path, SAMPLE * 3)))
+    data = path.read_bytes()
+    unnoticed = []
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :])
+        try:
+            unnoticed += [at] if list(read_manifest(path)) != good else []
+        except IntegrityError:
+            continue
+    assert unnoticed == []
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_damaged_bytes_are_an_integrity_error(folder, data):
+    path = write(folder / "damaged", SAMPLE)
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw)
+    try:
+        found = list(read_manifest(path))
+    except IntegrityError:
+        return
+    assert found == [HEADER, *SAMPLE, Summary({})]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.data())
+def test_a_line_of_wrong_json_is_an_integrity_error(folder, data):
+    """Damage that zstd cannot see: one value of one record is something else, or is missing."""
+    lines = [{"manifest": 1, **header_values()}, *(encode(record) for record in SAMPLE),
+             {"end": len(SAMPLE), "stats": {}}]  # fmt: skip
+    line = lines[data.draw(st.integers(0, len(lines) - 1))]
+    key = data.draw(st.sampled_from(sorted(line)))
+    if data.draw(st.booleans()):
+        line[key] = data.draw(JSON)
+    else:
+        del line[key]
+    path = write_lines(folder / "wrong", *lines)
+    try:
+        found = list(read_manifest(path))
+    except (IntegrityError, UsageError):
+        return
+    assert isinstance(found[0], Header)
+    assert isinstance(found[-1], Summary)
+
+
+def header_values():
+    return {name: getattr(HEADER, name) for name in HEADER.__dataclass_fields__}
+
+
+HEAD = {"manifest": 1, **header_values()}
+NAME = encode(NameRecord(1, b"n", 2))
+END = {"end": 1, "stats": {}}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ((), "damaged"),
+        ((b"",), "damaged"),
+        ((b"not json",), "damaged"),
+        (([1],), "no manifest header"),
+        ((None,), "no manifest header"),
+        ((NAME, END), "no manifest header"),
+        (({"manifest": 1}, END), "damaged"),
+        (({**HEAD, "surprise": 1}, END), "damaged"),
+        ((HEAD,), "truncated after 0 records"),
+        ((HEAD, NAME), "truncated after 1 records"),
+        ((HEAD, END), "holds 0 of its 1 records"),
+        ((HEAD, NAME, NAME, END), "holds 2 of its 1 records"),
+        ((HEAD, NAME, END, NAME), "goes on behind its end"),
+        ((HEAD, NAME, END, END), "goes on behind its end"),
+        ((HEAD, NAME, {"end": 1}), "damaged"),
+        ((HEAD, NAME, {"end": 1, "stats": 5}), "damaged"),
+        ((HEAD, {"nonsense": 1}, END), "unknown record"),
+        ((HEAD, [1], END), "damaged"),
+        ((HEAD, 7, END), "damaged"),
+        ((HEAD, b"{", END), "damaged"),
+        ((HEAD, b"\xff", END), "damaged"),
+        ((HEAD, {**NAME, "name": "\ud800"}, END), "damaged"),
+        ((HEAD, {**NAME, "name": 5}, END), "damaged"),
+        ((HEAD, {**encode(SAMPLE[4]), "type": "x"}, END), "damaged"),
+        ((HEAD, {**encode(SAMPLE[4]), "xattrs": [["user.k", "!!"]]}, END), "damaged"),
+    ],
+)  # fmt: skip
+def test_what_is_no_manifest(path, lines, words):
+    with pytest.raises(IntegrityError, match=words):
+        list(read_manifest(write_lines(path, *lines)))
+
+
+def test_deeply_nested_json_is_an_integrity_error(path):
+    with pytest.raises(IntegrityError, match="damaged"):
+        list(read_manifest(write_lines(path, HEAD, b"[" * 200_000, END)))
+
+
+def test_a_newer_format_says_to_upgrade(path):
+    with pytest.raises(UsageError, match="manifest format 2 is newer than this zdiffsync; upgrade"):
+        list(read_manifest(write_lines(path, {"manifest": 2, "other": "keys"})))
+
+
+def test_bytes_behind_the_frame_are_noticed(path):
+    data = write(path, SAMPLE).read_bytes()
+    for tail in (b"x", data, os.urandom(50)):
+        path.write_bytes(data + tail)
+        with pytest.raises(IntegrityError):
+            list(read_manifest(path))
+
+
+def test_a_manifest_is_read_in_a_stream_and_not_at_once(path):
+    big = NameRecord(1, b"n" * 200, 2)
+    write(path, [big] * 50_000)
+    items = read_manifest(path)
+    assert next(items) == HEADER
+    assert next(items) == big
+    items.close()
+    assert path.stat().st_size < 50_000
+
+
+def test_leaving_the_writer_without_finish_leaves_no_readable_manifest(path):
+    with ManifestWriter(path, HEADER) as writer:
+        writer.add(SAMPLE[0])
+    with pytest.raises(IntegrityError, match="truncated after 1 records"):
+        list(read_manifest(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zdiffsync.errors import ToolError, ToolMissingError, ToolStalledError
-from zdiffsync.external.process import run_tool, stream_tool
+from zdiffsync.external.process import run_tool, start_tool, stream_tool
 
 
 def alive(pid: int) -> bool:
@@ -152,6 +152,19 @@ def test_a_tool_that_ignores_the_polite_signal_is_killed(monkeypatch):
     ) as running:
         assert running.stdout.readline() == b"ready\n"
     assert gone(running.pid)
+
+
+def test_a_tool_that_cannot_be_killed_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr("zdiffsync.external.process._GRACE", 0.1)
+    started = time.monotonic()
+    with monkeypatch.context() as hung:
+        hung.setattr(os, "killpg", lambda _group, _number: None)
+        with start_tool(["sleep", "60"]) as child:
+            pass
+    assert time.monotonic() - started < 2
+    assert alive(child.pid)
+    child.kill()
+    child.wait()
 
 
 def test_a_killed_parent_takes_its_tool_along():

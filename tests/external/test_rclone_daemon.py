@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -149,12 +150,14 @@ def test_it_ends_with_us_however_we_end(tmp_path, end):
         "print(daemon.pid, flush=True)\n"
         "sys.stdin.read()\n" + end
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as parent:
-        pid = int(parent.stdout.readline())
-        assert not gone(pid, 0.1)
-    assert gone(pid)
+    with TemporaryDirectory(prefix="zd") as short:  # a socket's path is limited to 107 bytes
+        environment = {**os.environ, "TMPDIR": short}
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        ) as parent:
+            pid = int(parent.stdout.readline())
+            assert not gone(pid, 0.1)
+        assert gone(pid)
 
 
 def test_errors_carry_what_rclone_said(daemon):

@@ -138,7 +138,8 @@ def test_nothing_goes_on_when_we_are_killed(tmp_path, stage):
         f"setup = plain_setup({str(tmp_path / 'remote')!r}, bwlimit='1M')\n"
         f"upload(setup, PLAIN, Path({str(stage)!r}), ['big'], lambda sent: None)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment) as parent:
         wait_for(lambda: rclone_of(parent.pid))
         pids = set(uploaders(parent.pid))
         parent.kill()

@@ -200,22 +200,29 @@ def start_tool(
         raise ToolError(
             f"{_name(argv)} cannot be started: {error.strerror}; check {error.filename}"
         ) from error
-    with child:
-        try:
-            yield child
-        finally:
-            end_tool(child)
+    try:
+        yield child
+    finally:
+        end_tool(child)
+        for pipe in child.stdin, child.stdout, child.stderr:
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
 
 
 def end_tool(child: subprocess.Popen[bytes]) -> None:
-    """End a tool and what it started, politely first; one that has ended already is left alone."""
-    for number, grace in (signal.SIGTERM, _GRACE), (signal.SIGKILL, None):
+    """End a tool and what it started, politely first; one that has ended already is left alone.
+
+    One that hangs in the kernel (a suspended pool, a dead network mount) is not waited for: it ends
+    when the kernel lets go of it.
+    """
+    for number in signal.SIGTERM, signal.SIGKILL:
         if child.poll() is not None:
             return
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)
         with suppress(subprocess.TimeoutExpired):
-            child.wait(grace)
+            child.wait(_GRACE)
 
 
 def _find(name: str | bytes) -> str:

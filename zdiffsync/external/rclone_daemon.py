@@ -170,7 +170,7 @@ class _Serving:
         """End rclone and remove its socket."""
         self.pool.close()
         end_tool(self.child)
-        self._thread.join()
+        self._thread.join(_DYING)
         self._folder.cleanup()
 
     def _keep(
@@ -197,5 +197,5 @@ class _Serving:
             except (OSError, http.client.HTTPException):
                 sleep(0.01)
         end_tool(self.child)
-        self._thread.join()
+        self._thread.join(_DYING)
         raise RemoteError(f"{remote}: rclone did not start: {last_line(b''.join(self._lines))}")

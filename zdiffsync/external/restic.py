@@ -234,7 +234,7 @@ class Restic:
         failed = failures(done.stderr, lambda item: self._true_paths(place, item.strip("/")))
         if followed is None or (done.returncode and not failed):
             raise self._runner.failure("restore", done)
-        remove_broken(folder, failed)
+        failed = remove_broken(folder, failed)
         advance(followed.summary)
         return RestoreSummary(followed.summary.total_files, followed.summary.bytes_restored, failed)
 

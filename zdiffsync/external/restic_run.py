@@ -108,7 +108,7 @@ class ResticRunner:
     def version(self) -> tuple[int, ...]:
         """Return (major, minor, patch). Raises ToolMissingError when restic is missing or too old."""
         if self._version is None:
-            done = run_tool([self._binary, "version"], timeout=_VERSION_TIMEOUT)
+            done = run_tool([self._binary, "version"], timeout=_VERSION_TIMEOUT, env=self._variables())
             match = _VERSION.match(done.stdout.decode(errors="replace"))
             if match is None:
                 raise ToolMissingError(

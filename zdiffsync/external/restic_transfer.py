@@ -155,13 +155,13 @@ def _bytes_read(pid: int) -> int | None:
     return max(0, int(counts[b"rchar"]) - int(counts[b"wchar"]))
 
 
-def remove_broken(target: bytes, failed: Failures) -> None:
+def remove_broken(target: bytes, failed: Failures) -> Failures:
     """Remove what restic left of files it could not restore whole: full size, but not full of their bytes.
 
-    All names of a broken file go, those that restic linked to it later too. Directories stay, and so do
-    files that only lack metadata.
+    All names of a broken file go, those that restic linked to it later too; returned are the failures with
+    these names added. Directories stay, and so do files that only lack metadata.
     """
-    linked = set()
+    linked: dict[tuple[int, int], str] = {}
     for path, reason in failed:
         place = os.path.join(target, path)
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -169,12 +169,16 @@ def remove_broken(target: bytes, failed: Failures) -> None:
             if stat.S_ISDIR(info.st_mode) or _METADATA.match(reason):
                 continue
             if info.st_nlink > 1:
-                linked.add((info.st_dev, info.st_ino))
+                linked[info.st_dev, info.st_ino] = reason
             os.unlink(place)
-    if linked:
-        for directory, _folders, files in os.walk(target):
-            for name in files:
-                place = os.path.join(directory, name)
-                info = os.lstat(place)
-                if (info.st_dev, info.st_ino) in linked:
-                    os.unlink(place)
+    if not linked:
+        return failed
+    more = []
+    for directory, _folders, files in os.walk(target):
+        for name in files:
+            place = os.path.join(directory, name)
+            info = os.lstat(place)
+            if (info.st_dev, info.st_ino) in linked:
+                os.unlink(place)
+                more.append((os.path.relpath(place, target), linked[info.st_dev, info.st_ino]))
+    return (*failed, *more)

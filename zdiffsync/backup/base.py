@@ -4,7 +4,7 @@ Rule: the restic snapshot is only part of a point once the manifest that names i
 """
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -36,31 +36,30 @@ def make_base(
         with watch.stage("survey"), session.progress("surveying", unit="files") as bar:
             found = survey(tree, excludes, bar.advance)
         with watch.stage("restic"):
-            summary = _restic(session, header, tree, found, choice)
-        session.catalog.journal.base_done(header.dataset, summary.snapshot_id)
+            stored = _store_base(session, header, tree, found, choice)
         changes = supplement(tree, found)
         ours = set(found.names.values()) - {found.names[b""]}
 
         def base_path(identity: Identity, _old_path: bytes | None) -> bytes | None:
             return None if identity in ours else changes.places[identity][1]
 
-        header = replace(header, restic=summary.snapshot_id)
+        header = replace(header, restic=stored.snapshot)
         commit = PointCommit(
             session, header, old=None, new=tree, view=None, base_path=base_path, last_numbers=(0, 0)
         )
 
         def report(outcome: Outcome) -> PointReport:
             seconds = watch.seconds | {"store": outcome.seconds}
-            failed = [(os.fsdecode(path), reason) for path, reason in summary.failed]
+            failed = [(os.fsdecode(path), reason) for path, reason in stored.failed]
             made = point_report(
                 header, changes.detection, outcome, seconds, reason=choice.reason,
                 files_total=found.files, bytes_total=found.size,
-                read_bytes=summary.bytes_read, uploaded_bytes=summary.bytes_added_packed + outcome.uploaded,
+                read_bytes=stored.read, uploaded_bytes=stored.uploaded + outcome.uploaded,
             )  # fmt: skip
             return replace(
                 made,
                 skipped=failed + made.skipped,
-                skipped_paths=[path.hex() for path, _reason in summary.failed] + made.skipped_paths,
+                skipped_paths=[path.hex() for path, _reason in stored.failed] + made.skipped_paths,
             )
 
         return report(commit.commit(changes, lambda outcome: report(outcome).as_stats()))
@@ -81,6 +80,28 @@ def preview_base(
         header, Detection("full walk"), Outcome(PointStats(), ContentStats(), 0, 0.0), watch.seconds,
         reason=choice.reason, files_total=found.files, bytes_total=found.size,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What restic did; bytes. `snapshot` is None when there was nothing for it to store."""
+
+    snapshot: str | None
+    read: int = 0
+    uploaded: int = 0
+    failed: tuple[tuple[bytes, str], ...] = ()
+
+
+def _store_base(
+    session: Session, header: Header, tree: SnapshotTree, found: Survey, choice: Choice
+) -> _Stored:
+    """Let restic store the tree, unless a broken-off run got that far or there is nothing it could store."""
+    if choice.finished_base is not None or not found.carried:
+        return _Stored(choice.finished_base)
+    summary = _restic(session, header, tree, found, choice)
+    if not summary.failed:
+        session.catalog.journal.base_done(header.dataset, summary.snapshot_id)
+    return _Stored(summary.snapshot_id, summary.bytes_read, summary.bytes_added_packed, tuple(summary.failed))
 
 
 def _restic(

@@ -17,13 +17,17 @@ from zdiffsync.external import zfs
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Where the next point goes. `parent` is the snapshot to compare with, None for a base."""
+    """Where the next point goes. `parent` is the snapshot to compare with, None for a base.
+
+    `finished_base` is the restic snapshot that a broken-off run had already finished.
+    """
 
     chain: str
     sequence: int
     last: Point | None
     parent: zfs.Snapshot | None
     reason: str | None
+    finished_base: str | None = None
 
     @property
     def parent_base(self) -> str | None:
@@ -50,7 +54,7 @@ def choose(
 def choose_again(dataset: str, last: Point | None, run: UnfinishedRun) -> Choice:
     """Decide as the broken-off `run` had decided, so far as that is still possible."""
     if run.parent_guid is None:
-        return Choice(run.chain, 0, last, None, "resumed")
+        return Choice(run.chain, 0, last, None, "resumed", run.restic)
     return _base(None, "nothing to resume") if last is None else _increment(dataset, last)
 
 

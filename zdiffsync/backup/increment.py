@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from zdiffsync.backup.certificate import Certificate
 from zdiffsync.backup.changes import ChangeSet
 from zdiffsync.backup.commit import Outcome, PointCommit
 from zdiffsync.backup.contents import ContentStats
@@ -24,7 +25,7 @@ from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.external.zfs_diff import diff
 from zdiffsync.external.zfs_send import incremental_stream
 from zdiffsync.format.manifest import Header
-from zdiffsync.format.send_stream import StreamObject, read_objects
+from zdiffsync.format.send_stream import read_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def _detect(
     with watch.stage("zfs diff"), session.progress("zfs diff", unit="rows"):
         found = diff(step.old.name, step.new.name, zfs.mountpoint(step.new.dataset))
     with watch.stage("certificate"), session.progress("send stream", unit="objects"):
-        stream, problem = _certificate(step.old.name, step.new.name)
+        certificate, problem = _certificate(step.old.name, step.new.name)
     ledger = {Identity(*key): names for key, names in session.catalog.ledger(step.last).items()}
     reconciler = Reconciler(
         *trees, excludes=step.excludes, ledger=ledger, old_txg=step.old.createtxg,
@@ -93,13 +94,13 @@ def _detect(
         retry=[bytes.fromhex(path) for path in step.last.stats["skipped_paths"]],
     )  # fmt: skip
     with watch.stage("reconcile"), session.progress("comparing", unit="names"):
-        return reconciler.run(found, stream, uncertified_because=problem)
+        return reconciler.run(found, certificate, uncertified_because=problem)
 
 
-def _certificate(old: str, new: str) -> tuple[list[StreamObject] | None, str | None]:
+def _certificate(old: str, new: str) -> tuple[Certificate | None, str | None]:
     try:
         with incremental_stream(old, new) as stream:
-            return list(read_objects(stream)), None
+            return Certificate(read_objects(stream)), None
     except (ToolError, IntegrityError) as error:
         return None, str(error)
 

@@ -4,15 +4,16 @@ Third step of the nightly flow. Rows name what to look at; what is so is read fr
 snapshots. Rule: a missing, misleading or contradictory row may cost time, never a change.
 """
 
+import stat
 from collections.abc import Iterable, Mapping
 
+from zdiffsync.backup.certificate import Certificate
 from zdiffsync.backup.changes import ChangeSet, Detection, NameChange, ObjectChange
 from zdiffsync.backup.directories import DirectoryComparison
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.renames import PathTranslation
 from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.external.zfs_diff import Diff
-from zdiffsync.format.send_stream import StreamObject
 
 Ledger = Mapping[Identity, tuple[bytes, ...]]
 
@@ -43,17 +44,17 @@ class Reconciler:
         self._by_number: dict[int, list[Identity]] = {}
         for identity in ledger:
             self._by_number.setdefault(identity.number, []).append(identity)
-        self._compare: set[int] = set()
-        self._ranges: dict[int, tuple[tuple[int, int], ...]] = {}
+        self._certificate: Certificate | None = None
 
     def run(
-        self, diff: Diff, stream: Iterable[StreamObject] | None, *, uncertified_because: str | None = None
+        self, diff: Diff, certificate: Certificate | None, *, uncertified_because: str | None = None
     ) -> ChangeSet:
-        """Return all changes; `stream` certifies them, None leaves them uncertified and says why."""
+        """Return all changes; without `certificate` they stay uncertified, and the report says why."""
+        self._certificate = certificate
         deep = diff.problem is not None
         detection = Detection(
             "tree comparison" if deep else "zfs diff", len(diff.rows), diff.problem,
-            certified=stream is not None, uncertified_because=uncertified_because,
+            certified=certificate is not None, uncertified_because=uncertified_because,
         )  # fmt: skip
         work = DirectoryComparison(self._old, self._new, self._excludes, deep=deep)
         if deep:
@@ -65,10 +66,10 @@ class Reconciler:
             if row.new_path is not None:
                 work.mention(row.new_path)
         work.run(self._find_old_directory)
-        if stream is None:
+        if certificate is None:
             self._mention_changed_links(work)
         else:
-            self._certify(work, stream, detection)
+            self._certify(work, certificate, detection)
         work.run(self._find_old_directory)
         links = self._complete_names(work)
         return ChangeSet(
@@ -95,39 +96,25 @@ class Reconciler:
                     work.mention(name)
                     work.mention(forward(name))
 
-    def _certify(
-        self, work: DirectoryComparison, stream: Iterable[StreamObject], detection: Detection
-    ) -> None:
-        explained = {identity.number for identity in work.new_paths}
+    def _certify(self, work: DirectoryComparison, certificate: Certificate, detection: Detection) -> None:
+        """Look for every changed object that is not in `work` yet, and take it up there."""
+        examined = {identity.number for identity in work.new_paths}
         listed = {identity.number for identity in work.changes}
-        wanted: set[int] = set()
-        written: set[int] = set()
-        for item in stream:
-            if item.nameless or item.links == 0:
-                continue
-            if (item.written or item.holed) and not item.directory:
-                self._compare.add(item.number)
-                if item.tail is not None:
-                    self._ranges[item.number] = (*item.ranges, (item.tail, 1 << 63))
-            if item.number in (listed if item.directory else explained):
-                continue
-            if item.written or item.holed or item.ctime_ns is None or item.ctime_ns >= self._old_created_ns:
-                wanted.add(item.number)
-                written |= {item.number} if item.written else set()
-        known = self._known_places(work, wanted)
-        found = known | (locate(self._new, wanted - known.keys()) if wanted - known.keys() else {})
+        wanted = certificate.unexplained(examined, listed, self._old_created_ns)
+        found = self._known_places(work, wanted)
+        if unknown := wanted - found.keys():
+            found |= locate(self._new, unknown)
         backward = self._translation(work, backward=True)
-        for number, paths in found.items():
-            for path in paths:
-                before, now = self._old.lstat(backward(path)), self._new.lstat(path)
-                if self._excludes.covers(path, directory=False):
-                    continue
-                unmoved = before and now and before.st_ctime_ns == now.st_ctime_ns
-                if number in written or not unmoved:
-                    detection.misses.append(path)
-                if number in self._compare or not unmoved:
-                    work.mention(path)
-                    work.mention(backward(path))
+        for number, path in ((number, path) for number, paths in found.items() for path in paths):
+            before, now = self._old.lstat(backward(path)), self._new.lstat(path)
+            if self._excludes.covers(path, directory=now is not None and stat.S_ISDIR(now.st_mode)):
+                continue
+            unmoved = before and now and before.st_ctime_ns == now.st_ctime_ns
+            if certificate.written(number) or not unmoved:
+                detection.misses.append(path)
+            if certificate.must_compare(number) or not unmoved:
+                work.mention(path)
+                work.mention(backward(path))
 
     def _known_places(self, work: DirectoryComparison, wanted: set[int]) -> dict[int, list[bytes]]:
         forward = self._translation(work)
@@ -191,10 +178,11 @@ class Reconciler:
         return changes
 
     def _link_names(self, work: DirectoryComparison) -> tuple[NameChange, ...]:
-        """Name changes for every name of an object that has several, wherever they stand.
+        """Return name changes for every name of an object that has several, wherever they stand.
 
         A name in an unchanged directory leads to the base's own entry until it is said to lead here.
         """
+        said = {(change.parent, change.name) for found in work.changes.values() for change in found}
         extra: list[NameChange] = []
         for identity, paths in work.new_paths.items():
             once = len(paths) == 1 and identity not in self._ledger and not self._is_retry(work, identity)
@@ -204,25 +192,27 @@ class Reconciler:
                 directory, _, name = path.rpartition(b"/")
                 parent = self._new.identity(directory)
                 assert parent is not None, "a snapshot's names do not vanish"
-                if not any(c.name == name for c in work.changes.get(parent, ()) if c.child == identity):
+                if (parent, name) not in said:
                     work.new_dirs.setdefault(parent, directory)
                     extra.append(NameChange(parent, name, identity))
         return tuple(extra)
 
     def _objects(self, work: DirectoryComparison) -> Iterable[ObjectChange]:
         for identity, paths in work.new_paths.items():
-            names = tuple(sorted(paths))
             old = None if self._is_retry(work, identity) else self._old_place(work, identity)
-            yield ObjectChange(
-                identity, old, names, identity.number in self._compare, self._ranges.get(identity.number)
-            )
+            compare, ranges = False, None
+            if self._certificate is not None:
+                compare = self._certificate.must_compare(identity.number)
+                ranges = self._certificate.ranges(identity.number)
+            yield ObjectChange(identity, old, tuple(sorted(paths)), compare, ranges)
 
     def _is_retry(self, work: DirectoryComparison, identity: Identity) -> bool:
         return not self._retry.isdisjoint(work.old_paths.get(identity, ()))
 
     def _old_place(self, work: DirectoryComparison, identity: Identity) -> bytes | None:
-        return min(work.old_paths.get(identity) or {work.old_dirs[identity]} if identity in work.old_dirs
-                   else work.old_paths.get(identity) or (), default=None)  # fmt: skip
+        if identity in work.old_dirs:
+            return work.old_dirs[identity]
+        return min(work.old_paths.get(identity, ()), default=None)
 
     def _places(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes | None, bytes | None]]:
         places: dict[Identity, tuple[bytes | None, bytes | None]] = {

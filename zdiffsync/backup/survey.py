@@ -18,10 +18,14 @@ _PATH_MAX = 4096  # bytes including the final NUL; restic uses absolute paths
 
 @dataclass(slots=True)
 class Survey:
-    """What the walk found. `excluded` are the topmost excluded paths, `size` the bytes of all files."""
+    """What the walk found. `excluded` are the topmost excluded paths, `size` the bytes of all files.
+
+    `carried` counts the names that are restic's to store; `left_to_us` are the topmost of the others.
+    """
 
     files: int = 0
     size: int = 0
+    carried: int = 0
     excluded: list[bytes] = field(default_factory=list)
     left_to_us: list[bytes] = field(default_factory=list)
     links: dict[Identity, list[bytes]] = field(default_factory=dict)
@@ -64,6 +68,8 @@ def _take(found: Survey, tree: SnapshotTree, path: bytes, item: Listed, *, ours:
         found.names[path] = identity or _identity(tree, path)
         if not ours:
             found.left_to_us.append(path)
+    else:
+        found.carried += 1
     return mine
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session as SqlSession
 
 from zdiffsync.catalog.apply import apply_manifest
@@ -18,13 +17,15 @@ from zdiffsync.catalog.database import open_engine
 from zdiffsync.catalog.journal import Journal
 from zdiffsync.catalog.schema import ChainRow, ContentRow, LinkRow, ObjectRow, PackRow, PointRow
 from zdiffsync.catalog.view import PointView
-from zdiffsync.errors import CatalogError
 from zdiffsync.format.manifest import Header, Record, Summary
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A restore point. `created_ns` is when its ZFS snapshot was taken."""
+    """A restore point. `created_ns` is when its ZFS snapshot was taken.
+
+    `restic` is the restic snapshot of its base, None when the base held nothing for restic to store.
+    """
 
     key: str
     chain: str
@@ -37,7 +38,7 @@ class Point:
     guid: int
     createtxg: int
     created_ns: int
-    restic: str
+    restic: str | None
     excludes: str
     stats: dict[str, Any]
 
@@ -62,15 +63,9 @@ class Catalog:
         self._engine.dispose()
 
     def apply(self, items: Iterable[Header | Record | Summary]) -> None:
-        """Take in one manifest; see catalog.apply."""
-        try:
-            with self._engine.begin() as connection:
-                apply_manifest(connection, items)
-        except DatabaseError as error:
-            raise CatalogError(
-                f"cannot write the catalog {self._path}: {error.orig}; "
-                "free some space, or delete it: it is made again from the remote"
-            ) from error
+        """Take in one manifest; see catalog.apply. Raises ChainError, CatalogError."""
+        with self._engine.begin() as connection:
+            apply_manifest(connection, items)
 
     def points(self, dataset: str | None = None) -> list[Point]:
         """Return all points, oldest first."""

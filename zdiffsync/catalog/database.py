@@ -1,14 +1,15 @@
 """Opening the catalog file: SQLite in WAL mode, private to its owner, of a schema we know.
 
-Rule: a catalog of an unknown version is refused, never guessed at.
+Rule: a catalog of an unknown version is refused, never guessed at; SQLite's errors become ours here.
 """
 
 import os
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 
 from zdiffsync.catalog.schema import VERSION, Base
 from zdiffsync.errors import CatalogError
@@ -18,35 +19,68 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = ((),)
 
 
 def open_engine(path: Path) -> Engine:
-    """Open or create the catalog at `path`. Raises CatalogError naming what to do."""
+    """Open or create the catalog at `path`; whatever SQLite then refuses is a CatalogError too.
+
+    Raises CatalogError naming what to do.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        engine = create_engine(f"sqlite:///{path}")
-        event.listen(engine, "connect", _prepare)
-        with engine.begin() as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if version > VERSION:
-                raise CatalogError(
-                    f"catalog {path} has version {version}, this zdiffsync knows {VERSION}; upgrade zdiffsync"
-                )
-            if version == 0:
-                Base.metadata.create_all(connection)
-            for statements in MIGRATIONS[max(version, 1) :]:
-                for statement in statements:
-                    connection.exec_driver_sql(statement)
-            connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
     except OSError as error:
-        raise CatalogError(f"cannot open the catalog {path}: {error.strerror}") from error
-    except DatabaseError as error:
         raise CatalogError(
-            f"catalog {path} is damaged ({error.orig}); delete it, it is made again from the remote"
+            f"cannot open the catalog {path}: {error.strerror}; set state_dir or run as root"
         ) from error
+    engine = create_engine(URL.create("sqlite", database=str(path)))  # a URL written out breaks on ? and %
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "handle_error", _translator(path))
+    try:
+        with engine.begin() as connection:
+            _bring_up(connection, path)
+    except sqlite3.DatabaseError as error:  # from _prepare, which runs before there is a connection
+        raise _explained(path, error) from error
     return engine
+
+
+def _bring_up(connection: Connection, path: Path) -> None:
+    if _version(connection) == VERSION:
+        return  # writes nothing, so a reader never waits for a run
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # all or nothing, and one process at a time
+    version = _version(connection)
+    if version > VERSION:
+        raise CatalogError(
+            f"catalog {path} has version {version}, this zdiffsync knows {VERSION}; upgrade zdiffsync"
+        )
+    if version == 0:
+        Base.metadata.create_all(connection)
+    else:
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _version(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
 
 
 def _prepare(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=10000"):
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _translator(path: Path) -> Callable[[ExceptionContext], None]:
+    def translate(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, sqlite3.DatabaseError):
+            raise _explained(path, context.original_exception) from context.original_exception
+
+    return translate
+
+
+def _explained(path: Path, error: sqlite3.DatabaseError) -> CatalogError:
+    if isinstance(error, sqlite3.OperationalError):
+        return CatalogError(
+            f"cannot use the catalog {path}: {error}; check its permissions and the free space"
+        )
+    return CatalogError(f"catalog {path} is damaged ({error}); delete it, it is made again from the remote")

@@ -28,7 +28,7 @@ class ChainRow(Base):
     key: Mapped[str] = mapped_column(unique=True)
     dataset: Mapped[str] = mapped_column(index=True)
     dataset_guid: Mapped[str]
-    restic: Mapped[str]
+    restic: Mapped[str | None]
     excludes: Mapped[str]
 
 

@@ -1,1 +1,1 @@
-"""The doors to zfs, rclone, restic and the local file system. Rule: the only package that starts processes."""
+"""The doors to zfs, rclone, restic and the file system. Rule: the only package that starts processes."""

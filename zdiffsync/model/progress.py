@@ -21,7 +21,8 @@ class Progress(Protocol):
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        """Take the bar away."""
 
 
 class ProgressFactory(Protocol):

@@ -52,15 +52,19 @@ class PointAccess:
             return
         if content == IN_BASE:
             assert node.base_path is not None, "an object without version is in the base"
-            self._restic.dump(self._point.restic, node.base_path, out)
+            self._dump(node.base_path, out)
             return
         source = self._reader.open(content, node.base_path)
         out.writelines(source.read(at, min(_BLOCK, source.size - at)) for at in range(0, source.size, _BLOCK))
 
+    def _dump(self, path: bytes, out: BinaryIO) -> None:
+        assert self._point.restic is not None, "a path in the base is in restic"
+        self._restic.dump(self._point.restic, path, out)
+
     def _base_file(self, path: bytes) -> FileSource:
         target = Path(self._folder.name) / str(len(self._open))
         with target.open("wb") as out:
-            self._restic.dump(self._point.restic, path, out)
+            self._dump(path, out)
         fd = os.open(target, os.O_RDONLY)
         self._open.append(fd)
         return FileSource(fd)

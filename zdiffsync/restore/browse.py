@@ -64,7 +64,7 @@ class Browser:
                 stack += self.children(found.path, found.node)[::-1]
 
     def _load_all(self, node: Node) -> None:
-        if node.base_path is None:
+        if node.base_path is None or self._point.restic is None:
             return
         top = node.base_path
         self._base.setdefault(top, {})
@@ -78,6 +78,8 @@ class Browser:
                 self._base.setdefault(full, {})
 
     def _base_names(self, path: bytes) -> dict[bytes, Entry]:
+        if self._point.restic is None:
+            return {}
         if path not in self._base:
             self._base[path] = {item.name: item.entry for item in self._restic.tree(self._point.restic, path)}
         return self._base[path]

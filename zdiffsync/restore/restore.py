@@ -86,6 +86,8 @@ class Restorer:
 
     def _stage(self, point: Point, needs: BaseNeeds, folder: Path, report: RestoreReport) -> None:
         folder.mkdir(mode=0o700)
+        if point.restic is None:
+            return
         includes = None if needs.everything else sorted(needs.paths)
         with self.progress("fetching base") as bar:
             done = self.restic.restore(point.restic, None, folder, includes=includes, progress=bar)

@@ -1,0 +1,48 @@
+"""The coverage certificate: what the send stream says has changed, asked by object number.
+
+Built from the stream once a run, consulted by reconcile. Rule: an object the stream calls changed is
+either explained by the change set or looked for; none is passed over.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+
+from zdiffsync.format.send_stream import StreamObject
+
+_END = 1 << 63  # beyond any file
+
+
+class Certificate:
+    """The objects of one incremental stream that a path can lead to."""
+
+    def __init__(self, objects: Iterable[StreamObject]) -> None:
+        self._objects = {item.number: item for item in objects if not item.nameless and item.links != 0}
+
+    def must_compare(self, number: int) -> bool:
+        """Whether the object's content may differ even if its times do not."""
+        item = self._objects.get(number)
+        return item is not None and not item.directory and (item.written or item.holed)
+
+    def written(self, number: int) -> bool:
+        """Whether data of the object were written for certain."""
+        return number in self._objects and self._objects[number].written
+
+    def ranges(self, number: int) -> tuple[tuple[int, int], ...] | None:
+        """Return the (start, end) in bytes that may differ in a file, None when that is not known."""
+        item = self._objects.get(number)
+        if item is None or item.tail is None:
+            return None
+        return (*item.ranges, (item.tail, _END))
+
+    def unexplained(self, files: AbstractSet[int], directories: AbstractSet[int], since_ns: int) -> set[int]:
+        """Return the changed objects that are neither examined `files` nor listed `directories`.
+
+        An object in the stream without data of its own has changed only if its ctime is not older than
+        the old snapshot (`since_ns`): its neighbours' change rewrites the block it shares with them.
+        """
+        return {
+            item.number
+            for item in self._objects.values()
+            if item.number not in (directories if item.directory else files)
+            and (item.written or item.holed or item.ctime_ns is None or item.ctime_ns >= since_ns)
+        }

@@ -28,7 +28,8 @@ class Progress(Protocol):
 class ProgressFactory(Protocol):
     """Opens bars; the command line passes tqdm's, everything else a silent one."""
 
-    def __call__(self, label: str, total: int | None = None, *, unit: str = "B") -> Progress: ...
+    def __call__(self, label: str, total: int | None = None, *, unit: str = "B") -> Progress:
+        """Open a bar of `total` units (None: not known yet) named `label`."""
 
 
 class SilentBar:

@@ -92,13 +92,14 @@ class Background(threading.Thread):
             self.error = error
 
 
-def test_a_killed_rclone_is_a_remote_error(slow, stage):
+def test_a_killed_rclone_is_a_remote_error(slow, stage, tmp_path):
     running = Background(slow, stage)
     os.kill(wait_for(rclone_of), signal.SIGKILL)
     running.join(20)
     assert isinstance(running.error, RemoteError)
     assert "the upload failed" in str(running.error)
     assert uploaders() == {}
+    assert not (tmp_path / "remote/data/big").exists(), "half an object under its final name"
 
 
 def test_a_killed_worker_takes_rclone_along(slow, stage):

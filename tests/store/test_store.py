@@ -199,9 +199,7 @@ def test_another_password_or_repository_reads_nothing(store, root, stage):
             other.data.read_all(name)
 
 
-@pytest.mark.parametrize(
-    "folder", ["with space", "quo'te", 'dou"ble', "$HOME `id`", "ünï", "a:b", "-x", "new\nline", "{a,b}"]
-)
+@pytest.mark.parametrize("folder", ["quo'te dou\"ble $HOME `id` ünï {a,b} \\", "a:b", "-x", "new\nline"])
 def test_directories_of_any_name(tmp_path, stage, folder):
     name = fill(stage, "a/b", b"content")
     with Store(str(tmp_path / folder), Secret(b"p"), IDENTIFIER) as opened:

@@ -46,7 +46,7 @@ def _changes(point: PointReport) -> str:
             (point.created, "new object"),
             (point.modified, "modified file"),
             (point.metadata_only, "metadata change"),
-            (point.names_added, "name") if point.names_added != point.created else (0, ""),
+            (point.names_added, "added name") if point.names_added != point.created else (0, ""),
             (point.names_removed, "removed name"),
         )
         if count

@@ -3,6 +3,7 @@
 Rule: built once by the command line, passed down, never global.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,7 +55,9 @@ class Session:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Give an empty private folder that is gone afterwards."""
+        """Give an empty private folder that is gone afterwards; what a killed run left goes first."""
         self.settings.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self.settings.staging.glob("run-*"):
+            shutil.rmtree(left)
         with TemporaryDirectory(prefix="run-", dir=self.settings.staging) as folder:
             yield Path(folder)

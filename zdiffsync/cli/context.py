@@ -38,13 +38,18 @@ class App:
         return load(self.config_path)
 
     @property
+    def quiet(self) -> bool:
+        """Whether a person wants to hear of errors only."""
+        return self.verbosity < 0 and not self.json
+
+    @property
     def progress(self) -> ProgressFactory:
         """Return what opens progress bars."""
-        return bars(wanted=not (self.no_progress or self.json or self.verbosity < 0))
+        return bars(wanted=not (self.no_progress or self.json or self.quiet))
 
     def say(self, text: str) -> None:
         """Print to a person: nothing under --json or -q."""
-        if not self.json and self.verbosity >= 0:
+        if not (self.json or self.quiet):
             click.echo(text)
 
     def emit(self, value: Any) -> None:

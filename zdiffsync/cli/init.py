@@ -35,10 +35,11 @@ def init(
     if not app.config_path.exists():
         if remote is None:
             raise UsageError(f"there is no {app.config_path} yet; say where to back up to with --remote")
-        password_file = password_file or app.config_path.parent / "password"
+        password_file = (password_file or app.config_path.parent / "password").absolute()
+        state_dir = None if state_dir is None else state_dir.absolute()
         _write_config(app.config_path, remote, password_file, datasets, state_dir, recursive=recursive)
         made.append(str(app.config_path))
-    elif remote or datasets or password_file:
+    elif remote or datasets or password_file or state_dir:
         raise UsageError(f"{app.config_path} exists already; change it there, or name another file with -c")
     config = app.config
     password_path = Path(config.password_file)

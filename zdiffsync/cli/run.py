@@ -29,7 +29,10 @@ def run(app: App, datasets: tuple[str, ...], *, base: bool, dry_run: bool) -> in
         nightly = NightlyRun(_session(app, opened), force_base=base)
         report = nightly.preview(plans) if dry_run else nightly.run(plans)
     app.emit({**asdict(report), "exit_code": int(report.exit_code)})
-    app.say(run_summary(report, dry_run=dry_run))
+    summary = run_summary(report, dry_run=dry_run)
+    if app.quiet and report.exit_code:
+        click.echo(summary, err=True)  # cron mails what stands here, so it must say what went wrong
+    app.say(summary)
     return int(report.exit_code)
 
 

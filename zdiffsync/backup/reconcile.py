@@ -178,15 +178,15 @@ class Reconciler:
         return changes
 
     def _link_names(self, work: DirectoryComparison) -> tuple[NameChange, ...]:
-        """Return name changes for every name of an object that has several, wherever they stand.
+        """Return name changes for every name of an object that is new or has several, wherever they stand.
 
         A name in an unchanged directory leads to the base's own entry until it is said to lead here.
         """
         said = {(change.parent, change.name) for found in work.changes.values() for change in found}
         extra: list[NameChange] = []
         for identity, paths in work.new_paths.items():
-            once = len(paths) == 1 and identity not in self._ledger and not self._is_retry(work, identity)
-            if once or identity in work.new_dirs:
+            plain = len(paths) == 1 and identity not in self._ledger and work.old_paths.get(identity)
+            if identity in work.new_dirs or (plain and not self._is_retry(work, identity)):
                 continue
             for path in sorted(paths):
                 directory, _, name = path.rpartition(b"/")

@@ -65,6 +65,8 @@ class Catalog:
     def apply(self, items: Iterable[Header | Record | Summary]) -> None:
         """Take in one manifest; see catalog.apply. Raises ChainError, CatalogError."""
         with self._engine.begin() as connection:
+            # Before looking whether the point is there: another process may be taking it in, too.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             apply_manifest(connection, items)
 
     def points(self, dataset: str | None = None) -> list[Point]:

@@ -36,8 +36,9 @@ def open_engine(path: Path) -> Engine:
     try:
         with engine.begin() as connection:
             _bring_up(connection, path)
-    except sqlite3.DatabaseError as error:  # from _prepare, which runs before there is a connection
-        raise _explained(path, error) from error
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

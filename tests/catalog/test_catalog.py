@@ -1,0 +1,375 @@
+"""The catalog's file: private, refused when it is not ours, readable while written; and its contents."""
+
+import os
+import sqlite3
+import threading
+
+import pytest
+from builders import CHAIN, content, directory_entry, file_entry, manifest, point_key
+from sqlalchemy.schema import CreateTable
+
+from zdiffsync.catalog import database
+from zdiffsync.catalog.catalog import Catalog
+from zdiffsync.catalog.journal import UnfinishedRun
+from zdiffsync.catalog.schema import Base
+from zdiffsync.catalog.view import Node
+from zdiffsync.errors import CatalogError, ChainError
+from zdiffsync.format.manifest import (
+    IN_BASE,
+    LinksRecord,
+    NameRecord,
+    ObjectRecord,
+    PackRecord,
+    VersionRecord,
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "catalog.sqlite"
+
+
+def filled(path, *manifests):
+    with Catalog(path) as catalog:
+        for items in manifests:
+            catalog.apply(items)
+    return path
+
+
+def rows(path):
+    connection = sqlite3.connect(path)
+    try:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+        return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+    finally:
+        connection.close()
+
+
+def test_it_is_private_with_all_that_belongs_to_it(path):
+    before = os.umask(0)
+    try:
+        with Catalog(path) as catalog:
+            catalog.apply(manifest(0))
+            modes = {name: os.stat(path.parent / name).st_mode & 0o777 for name in os.listdir(path.parent)}
+    finally:
+        os.umask(before)
+    assert modes.keys() >= {"catalog.sqlite", "catalog.sqlite-wal"}
+    assert set(modes.values()) == {0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["a b?mode=memory", "100%25", "#é;drop", ":memory:"])
+def test_any_path_will_do(tmp_path, name):
+    path = filled(tmp_path / name / "catalog.sqlite", manifest(0))
+    assert path.stat().st_size
+    with Catalog(path) as catalog:
+        assert len(catalog.points()) == 1
+
+
+def test_points_come_back(path):
+    filled(path, manifest(0, stats={"files_total": 3}), manifest(1), manifest(0, chain="d" * 16, dataset="b"))
+    with Catalog(path) as catalog:
+        base, increment = catalog.points("tank/data")
+        assert (base.kind, increment.kind) == ("base", "increment")
+        assert base.stats == {"files_total": 3}
+        assert (base.dataset_guid, base.guid, increment.guid) == (2**64 - 7, 2**63, 2**63 + 1)
+        assert (increment.restic, increment.excludes) == ("e" * 64, "f" * 16)
+        assert increment.key == point_key(1)
+        assert catalog.manifests() == {(CHAIN, 0), (CHAIN, 1), ("d" * 16, 0)}
+        assert [point.dataset for point in catalog.points()] == ["tank/data", "b", "tank/data"]
+        assert catalog.points("none") == []
+
+
+def test_contents_packs_and_versions_come_back(path):
+    entry = file_entry(5, target=None, xattrs=((b"user.a", b""), (b"user.b", bytes(range(256)))))
+    plain, delta = content(1), content(2, "b" * 32, source=IN_BASE, source_path=b"old\xff", depth=1)
+    records = [PackRecord("a" * 32, 100, "1" * 64), plain, delta, ObjectRecord(1, 50, 7, b"x\ny")]
+    filled(
+        path,
+        manifest(0, [*records, VersionRecord(1, entry, 2)]),
+        manifest(1, [VersionRecord(1, entry, None)]),
+    )
+    with Catalog(path) as catalog:
+        first, second = catalog.points()
+        assert catalog.last_numbers(first) == (1, 2)
+        assert catalog.packed_bytes(first) == 100
+        with catalog.view(first) as view:
+            assert (view.version(1).entry, view.version(1).content) == (entry, 2)
+            assert (view.content(1), view.content(2)) == (plain, delta)
+            assert view.content_with_digest(plain.digest, 5) == plain
+            assert view.content_with_digest(plain.digest, 6) is None
+            assert view.pack("a" * 32) == PackRecord("a" * 32, 100, "1" * 64)
+            assert view.changed_objects() == [Node(1, b"x\ny")]
+            with pytest.raises(CatalogError, match="lacks content 3"):
+                view.content(3)
+            with pytest.raises(CatalogError, match="lacks pack cccc"):
+                view.pack("c" * 32)
+        with catalog.view(second) as view:
+            assert view.version(1).content is None
+
+
+def test_the_ledger_is_replaced_object_by_object(path):
+    with Catalog(path) as catalog:
+        catalog.apply(manifest(0, [LinksRecord(5, 1, (b"a", b"b")), LinksRecord(5, 2, (b"x",))]))
+        catalog.apply(manifest(1, [LinksRecord(5, 1, (b"b", b"c\xff", b"d"))]))
+        point = catalog.points()[-1]
+        assert catalog.ledger(point) == {(5, 1): (b"b", b"c\xff", b"d"), (5, 2): (b"x",)}
+        catalog.apply(manifest(2, [LinksRecord(5, 2, ())]))
+        assert catalog.ledger(point) == {(5, 1): (b"b", b"c\xff", b"d")}
+
+
+def test_chains_do_not_see_each_other(path):
+    other = "d" * 16
+    records = [ObjectRecord(1, 50, 7, b""), NameRecord(1, b"n", None), LinksRecord(5, 1, (b"a",)), content(1)]
+    filled(path, manifest(0), manifest(0, records, chain=other))
+    with Catalog(path) as catalog:
+        mine, theirs = (next(p for p in catalog.points() if p.chain == key) for key in (CHAIN, other))
+        assert (catalog.ledger(mine), catalog.last_numbers(mine)) == ({}, (0, 0))
+        with catalog.view(mine) as view, catalog.view(theirs) as foreign:
+            assert (view.resolve(b"n"), foreign.resolve(b"n")) == (Node(None, b"n"), None)
+            assert view.content_with_digest(content(1).digest, 5) is None
+
+
+@pytest.mark.parametrize("sequence", [1, 3])
+def test_a_missing_predecessor_is_a_chain_error(path, sequence):
+    with Catalog(path) as catalog:
+        if sequence == 3:
+            catalog.apply(manifest(0))
+            catalog.apply(manifest(1))
+        before = rows(path)
+        with pytest.raises(ChainError, match=f"point {sequence} of chain {CHAIN} has no predecessor"):
+            catalog.apply(manifest(sequence, [ObjectRecord(1, 50, 7, None)]))
+        assert rows(path) == before
+
+
+def test_a_manifest_that_breaks_off_leaves_nothing(path):
+    def broken():
+        yield from manifest(1, [ObjectRecord(number, number, 7, None) for number in range(1, 5001)])[:-1]
+        raise RuntimeError("the disk is gone")
+
+    filled(path, manifest(0))
+    before = rows(path)
+    with Catalog(path) as catalog:
+        with pytest.raises(RuntimeError, match="gone"):
+            catalog.apply(broken())
+        with pytest.raises(CatalogError, match=f"manifest of point {point_key(1)} has no end"):
+            catalog.apply(manifest(1, [ObjectRecord(1, 1, 7, None)])[:-1])
+        assert rows(path) == before
+        catalog.apply(manifest(1))
+
+
+def test_size_follows_changes_and_not_files(path):
+    """Renaming a directory of the base costs two names and two objects, whatever lies in it."""
+    filled(path, manifest(0))
+    empty = rows(path)
+    move = [ObjectRecord(1, 34, 1, b""), ObjectRecord(2, 99, 1, b"million"),
+            VersionRecord(1, directory_entry(), None), NameRecord(1, b"million", None),
+            NameRecord(1, b"moved", 2)]  # fmt: skip
+    grown = rows(filled(path, manifest(1, move)))
+    added = {name: grown[name] - empty[name] for name in grown if grown[name] != empty[name]}
+    assert added == {"dirent": 2, "object": 2, "version": 1, "point": 1}
+    with Catalog(path) as catalog, catalog.view(catalog.points()[-1]) as view:
+        assert view.resolve(b"moved/any/file") == Node(None, b"million/any/file")
+        assert view.resolve(b"million/any/file") is None
+
+
+def test_file_size_grows_with_the_changes_alone(path):
+    def changes(start, count):
+        numbers = range(start, start + count)
+        return [
+            *(ObjectRecord(number, number, 1, b"dir/%06d" % number) for number in numbers),
+            *(VersionRecord(number, file_entry(number), None) for number in numbers),
+        ]
+
+    sizes = []
+    for sequence, (start, count) in enumerate([(1, 1), (2, 5000), (5002, 5000), (10002, 1)]):
+        filled(path, manifest(sequence, changes(start, count)))
+        sizes.append(path.stat().st_size)
+    first, second, third, last = sizes
+    assert (second - first) / 5000 < 400
+    assert 0.5 < (third - second) / (second - first) < 2
+    assert last - third <= 10 * 4096
+
+
+def test_a_reader_sees_its_point_while_another_writes_the_next(path):
+    filled(
+        path, manifest(0, [ObjectRecord(1, 34, 1, b""), ObjectRecord(2, 35, 1, None), NameRecord(1, b"n", 2)])
+    )
+    failures, reads, stop = [], [], threading.Event()
+
+    def read():
+        try:
+            with Catalog(path) as catalog:
+                point = catalog.points()[0]
+                while not stop.is_set():
+                    with catalog.view(point) as view:
+                        reads.append(view.resolve(b"n") == Node(2, None) and view.names(view.root()))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+            failures.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        with Catalog(path) as catalog:
+            for sequence in range(1, 30):
+                catalog.apply(manifest(sequence, [NameRecord(1, b"n", None if sequence % 2 else 2)]))
+    finally:
+        stop.set()
+        reader.join()
+    assert failures == []
+    assert reads
+    assert all(found == {b"n": Node(2, None)} for found in reads)
+
+
+def test_a_reader_does_not_wait_for_a_long_write(path):
+    """Opening writes nothing, so `points` answers while a run takes in a large manifest."""
+    filled(path, manifest(0))
+    writer = sqlite3.connect(path)
+    try:
+        writer.execute("BEGIN IMMEDIATE")
+        with Catalog(path) as catalog:
+            assert len(catalog.points()) == 1
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("tables", [(), ("chain", "point")])
+def test_what_a_first_start_left_behind_is_no_obstacle(path, tables):
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    for table in tables:
+        connection.execute(str(CreateTable(Base.metadata.tables[table])))
+    connection.close()
+    assert rows(filled(path, manifest(0)))["point"] == 1
+
+
+def test_a_damaged_file_is_a_catalog_error(path):
+    filled(path, manifest(0))
+    path.write_bytes(b"not a database at all" * 500)
+    with pytest.raises(CatalogError, match=r"catalog .*catalog\.sqlite is damaged .*delete it"):
+        Catalog(path)
+
+
+def test_damage_inside_is_a_catalog_error_too(path):
+    filled(path, manifest(0, [ObjectRecord(n, n, 1, b"d/%d" % n) for n in range(1, 3000)]), manifest(1))
+    data = bytearray(path.read_bytes())
+    for page in range(1, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 100] = b"\xff" * 100
+    path.write_bytes(data)
+    for use in (Catalog.points, Catalog.manifests, lambda catalog: catalog.apply(manifest(2))):
+        with (
+            pytest.raises(CatalogError, match="delete it, it is made again from the remote"),
+            Catalog(path) as it,
+        ):
+            use(it)
+
+
+def test_a_newer_version_is_refused_and_left_alone(path):
+    filled(path, manifest(0))
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(CatalogError, match="has version 99, this zdiffsync knows 1; upgrade zdiffsync"):
+        Catalog(path)
+    assert rows(path)["point"] == 1
+
+
+@pytest.mark.parametrize("old", [0, 1, 2])
+def test_migration(path, monkeypatch, old):
+    """Every version is brought up step by step; a new file is made in the newest form at once."""
+    if old:
+        filled(path, manifest(0))
+        connection = sqlite3.connect(path)
+        if old == 2:
+            connection.execute("CREATE TABLE second (a)")
+        connection.execute(f"PRAGMA user_version = {old}")
+        connection.close()
+    monkeypatch.setattr(database, "VERSION", 3)
+    steps = ((), ("CREATE TABLE second (a)",), ("ALTER TABLE second ADD COLUMN b", "CREATE TABLE third (a)"))
+    monkeypatch.setattr(database, "MIGRATIONS", steps)
+    filled(path, manifest(0), manifest(1))
+    found = rows(path)
+    assert found["point"] == 2
+    assert ({"second", "third"} <= found.keys()) == (old > 0)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    connection.close()
+
+
+def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
+    filled(path, manifest(0))
+    before = rows(path)
+    monkeypatch.setattr(database, "VERSION", 2)
+    monkeypatch.setattr(database, "MIGRATIONS", ((), ("CREATE TABLE second (a)", "ALTER TABLE none ADD b")))
+    with pytest.raises(CatalogError, match="no such table: none"):
+        Catalog(path)
+    assert rows(path) == before
+
+
+def test_two_processes_taking_in_the_same_points_at_once(path):
+    """`ls` on an empty catalog does what a run does beside it."""
+    failures = []
+
+    def start():
+        try:
+            filled(
+                path,
+                *(manifest(sequence, [ObjectRecord(sequence + 1, 1, 1, None)]) for sequence in range(20)),
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test must see it
+            failures.append(error)
+
+    starts = [threading.Thread(target=start) for _ in range(4)]
+    for thread in starts:
+        thread.start()
+    for thread in starts:
+        thread.join()
+    assert failures == []
+    assert (rows(path)["point"], rows(path)["object"]) == (20, 20)
+
+
+def test_where_no_file_can_be(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CatalogError, match=r"cannot open the catalog .*: File exists"):
+        Catalog(tmp_path / "file" / "catalog.sqlite")
+    (tmp_path / "catalog.sqlite").mkdir()
+    with pytest.raises(CatalogError, match=r"cannot open the catalog .*: Is a directory"):
+        Catalog(tmp_path / "catalog.sqlite")
+    with pytest.raises(CatalogError, match=r"cannot open the catalog /proc/"):
+        Catalog(type(tmp_path)("/proc/sys/kernel/zdiffsync/catalog.sqlite"))
+
+
+def test_a_full_disk_is_a_catalog_error(path):
+    filled(path, manifest(0))
+    with Catalog(path) as catalog:
+        with catalog._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        before = rows(path)
+        big = [ObjectRecord(n, n, 1, b"x" * 200) for n in range(1, 3000)]
+        with pytest.raises(CatalogError, match=r"database or disk is full; check .* free space"):
+            catalog.apply(manifest(1, big))
+        assert rows(path) == before
+
+
+RUN = UnfinishedRun("tank/data", CHAIN, 4, "tank/data@z", 2**64 - 1, 2**64 - 2)
+
+
+def test_the_journal(path):
+    pack, record = PackRecord("a" * 32, 100, "1" * 64), content(9)
+    with Catalog(path) as catalog:
+        journal = catalog.journal
+        assert journal.unfinished("tank/data") is None
+        journal.begin(RUN)
+        journal.begin(UnfinishedRun("other", CHAIN, 0, "other@z", 5, None))
+        journal.packed("tank/data", pack, [((7, 2**63 - 1), record)])
+        journal.base_done("other", "e" * 64)
+    with Catalog(path) as catalog:
+        journal = catalog.journal
+        assert journal.unfinished("tank/data") == RUN
+        assert journal.unfinished("other") == UnfinishedRun("other", CHAIN, 0, "other@z", 5, None, "e" * 64)
+        assert journal.done("tank/data") == ([pack], {(7, 2**63 - 1): record})
+        assert journal.done("other") == ([], {})
+        journal.begin(RUN)
+        assert journal.done("tank/data") == ([], {})
+        journal.clear("tank/data")
+        assert (journal.unfinished("tank/data"), journal.unfinished("other") is None) == (None, False)

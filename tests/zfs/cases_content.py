@@ -61,7 +61,7 @@ def _reuse(
     @case(
         number,
         f"inode (object) number reuse: file f1 removed, new {kind} gets the same object number",
-        home="reuse",
+        home="odd",
     )
     def reuse(at: Place, dataset: str) -> Play:
         at.write("f0", "f1", "f2")

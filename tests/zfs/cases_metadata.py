@@ -92,13 +92,13 @@ def _xattrs(number: int, kind: str, home: str) -> PlayFunction:
     return xattrs
 
 
-xattrs_sa = _xattrs(21, "sa", home="sa")
+xattrs_sa = _xattrs(21, "sa", home="plain")
 xattrs_dir = _xattrs(22, "dir", home="dir")
 xattrs_on = _xattrs(23, "on", home="plain")
 
 
-def _acls(number: int, kind: str) -> PlayFunction:
-    @case(number, f"posix ACL set (xattr={kind})", home=kind)
+def _acls(number: int, kind: str, home: str) -> PlayFunction:
+    @case(number, f"posix ACL set (xattr={kind})", home=home)
     def acls(at: Place, _dataset: str) -> Play:
         at.write("f")
         at.mkdir("d")
@@ -110,8 +110,8 @@ def _acls(number: int, kind: str) -> PlayFunction:
     return acls
 
 
-acls_sa = _acls(24, "sa")
-acls_dir = _acls(25, "dir")
+acls_sa = _acls(24, "sa", home="plain")
+acls_dir = _acls(25, "dir", home="dir")
 
 
 @case(26, "file with xattr (xattr=dir) created / removed", home="dir")
@@ -200,7 +200,6 @@ def _clock_is_ours() -> bool:
     73,
     "file system full of ACL/xattr: xattr set on symlink and dir (trusted.*), xattr=sa;"
     " security.capability via setcap-like",
-    home="sa",
 )
 def other_namespaces(at: Place, _dataset: str) -> Play:
     at.write("f")

@@ -22,5 +22,11 @@ def restic_binary(request):
 
 
 @pytest.fixture(scope="session")
+def one_restic():
+    """For what does not depend on restic's version."""
+    return restic_path("0.18")
+
+
+@pytest.fixture(scope="session")
 def old_restic():
     return restic_path("0.14")

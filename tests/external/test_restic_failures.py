@@ -36,6 +36,14 @@ def place(tmp_path_factory, restic_binary):
     return folder
 
 
+@pytest.fixture(scope="module")
+def one_place(tmp_path_factory, one_restic):
+    """The same with one restic version, for what is our work rather than restic's."""
+    folder = tmp_path_factory.mktemp("ours")
+    opened(folder, one_restic).init()
+    return folder
+
+
 def files(folder, **contents):
     folder.mkdir()
     for name, data in contents.items():
@@ -123,33 +131,34 @@ def test_the_users_own_restic_settings_and_odd_paths_do_not_matter(
     assert opened(place, restic_binary, rclone_program=str(program)).exists()
 
 
-def test_an_interrupted_base_leaves_nothing_running_and_is_made_again(place, restic_binary, tmp_path):
+def test_an_interrupted_base_leaves_nothing_running_and_is_made_again(one_place, one_restic, tmp_path):
     tree = files(tmp_path / "tree", a=os.urandom(12 * MIB), b=b"b")
-    slow = opened(place, restic_binary, bwlimit="2M")
-    slow._runner._environment["RCLONE_CONFIG_ZT_PASS"] = secret = "visible-to-nobody"
+    slow = opened(one_place, one_restic, bwlimit="2M")
+    slow._runner._environment["RCLone_restic_CONFIG_ZT_PASS"] = secret = "visible-to-nobody"
     with pytest.raises(KeyboardInterrupt):
         back_up(slow, tree, tags=["again"], progress=Interrupting(secret))
     assert not processes_naming("rclone.program")
     assert slow.snapshots(["again"]) == []
-    summary = back_up(opened(place, restic_binary), tree, tags=["again"])
+    summary = back_up(opened(one_place, one_restic), tree, tags=["again"])
     assert (summary.files_new, summary.failed) == (2, ())
 
 
-def test_killed_with_a_lock_held_the_next_run_goes_on(place, restic_binary, tmp_path):
+def test_killed_with_a_lock_held_the_next_run_goes_on(one_place, one_restic, tmp_path):
     tree = files(tmp_path / "tree", a=os.urandom(4 * MIB))
-    restic = opened(place, restic_binary)
+    restic = opened(one_place, one_restic)
     back_up(restic, tree, tags=["locked"])
     # A process that checks slowly holds restic's exclusive lock and is then killed like by a power cut.
     code = f"""
         import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
         from pathlib import Path
         from test_restic import opened
-        opened(Path({str(place)!r}), {restic_binary!r}, bwlimit="10k").check("100%")
+        opened(Path({str(one_place)!r}), {one_restic!r}, bwlimit="10k").check("100%")
     """
+    locks = one_place / "remote/restic/locks"
+    before = set(locks.iterdir())
     child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     try:
-        locks = place / "remote/restic/locks"
-        wait_until(lambda: list(locks.iterdir()))
+        wait_until(lambda: set(locks.iterdir()) - before)
         with pytest.raises(LockedError, match=r"locked by another process: .*PID"):
             back_up(restic, tree, tags=["locked"])
         [runner] = [line for line in processes_naming("rclone.program") if b"check" in line]
@@ -169,24 +178,26 @@ def test_killed_with_a_lock_held_the_next_run_goes_on(place, restic_binary, tmp_
     assert not list(locks.iterdir())
 
 
-def test_killed_ourselves_no_restic_goes_on(place, restic_binary, tmp_path):
+def test_killed_ourselves_no_restic_goes_on(one_place, one_restic, tmp_path):
     tree = files(tmp_path / "tree", a=os.urandom(12 * MIB))
     code = f"""
         import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
         from pathlib import Path
         from test_restic import back_up, opened
-        back_up(opened(Path({str(place)!r}), {restic_binary!r}, bwlimit="1M"), {str(tree)!r}, tags=["k"])
+        back_up(opened(Path({str(one_place)!r}), {one_restic!r}, bwlimit="1M"), {str(tree)!r}, tags=["k"])
     """
+    locks = one_place / "remote/restic/locks"
+    before = set(locks.iterdir())
     child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
-    wait_until(lambda: list((place / "remote/restic/locks").iterdir()))
+    wait_until(lambda: set(locks.iterdir()) - before)
     child.kill()
     child.wait()
     wait_until(lambda: not processes_naming("rclone.program"))
 
 
-def test_no_progress_is_a_stall(place, restic_binary, tmp_path):
+def test_no_progress_is_a_stall(one_place, one_restic, tmp_path):
     tree = files(tmp_path / "tree", a=os.urandom(24 * MIB))
-    stuck = opened(place, restic_binary, bwlimit="1k")
+    stuck = opened(one_place, one_restic, bwlimit="1k")
     with pytest.raises(ToolStalledError, match="no progress for 2 s"):
         back_up(stuck, tree, stall=2.0)
     assert not processes_naming("rclone.program")

@@ -45,9 +45,9 @@ _INCLUDES_AT_ONCE = 2000
 class BackupSummary:
     """One finished base. Sizes in bytes, `seconds` of restic's own work.
 
-    `bytes_processed` is the size of all files, `bytes_read` what had to be read of them, `bytes_added` the
-    new data and `bytes_added_packed` what it takes in the repository. `failed`: (path, reason) of files
-    that are not in the base.
+    `bytes_processed` is the size of all files, `bytes_read` what had to be read of them (about; on kernels
+    that keep no count the new data), `bytes_added` the new data and `bytes_added_packed` what it takes in
+    the repository. `failed`: (path, reason) of files that are not in the base.
     """
 
     snapshot_id: str
@@ -316,6 +316,8 @@ def exclude_patterns(root: bytes, paths: Iterable[bytes]) -> list[bytes]:
 def _backup_summary(followed: Followed, failed: Failures) -> BackupSummary:
     summary = followed.summary
     read = followed.bytes_read
+    if read is None:
+        read = summary.data_added if summary.files_unmodified else summary.total_bytes_processed
     return BackupSummary(
         snapshot_id=summary.snapshot_id,
         files_new=summary.files_new,
@@ -324,7 +326,7 @@ def _backup_summary(followed: Followed, failed: Failures) -> BackupSummary:
         bytes_added=summary.data_added,
         bytes_added_packed=summary.data_added_packed,
         bytes_processed=summary.total_bytes_processed,
-        bytes_read=summary.total_bytes_processed if read is None else read,
+        bytes_read=read,
         seconds=summary.total_duration,
         failed=failed,
     )

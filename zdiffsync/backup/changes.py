@@ -22,6 +22,7 @@ class NameChange:
 class ObjectChange:
     """An object that may differ: its path then (None: new) and all its names now, sorted.
 
+    `donor` is the old path of another file that had one of the names: what a save by rename replaced.
     `compare` says that the content must be compared even where the times are equal.
     `ranges` are the changed (start, end) in bytes when the stream told them, else None.
     """
@@ -29,6 +30,7 @@ class ObjectChange:
     identity: Identity
     old_path: bytes | None
     names: tuple[bytes, ...]
+    donor: bytes | None = None
     compare: bool = False
     ranges: tuple[tuple[int, int], ...] | None = None
 

@@ -5,7 +5,7 @@ Rule: the manifest goes up only after every pack it names was verified there; it
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,12 +26,13 @@ from zdiffsync.store.names import manifest_name
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a committed point took; bytes and seconds."""
+    """What a committed point took; bytes and seconds. `manifest` is known only once it is written."""
 
     point: PointStats
     contents: ContentStats
     uploaded: int
     seconds: float
+    manifest: int = 0
 
 
 class PointCommit:
@@ -71,6 +72,7 @@ class PointCommit:
                 outcome = Outcome(point, contents, self._uploaded, monotonic() - started)
                 writer.finish(extra_stats(outcome))
             self._session.store.data.upload(stage, [str(manifest.relative_to(stage))], lambda _done: None)
+            outcome = replace(outcome, manifest=manifest.stat().st_size)
             self._session.catalog.apply(read_manifest(manifest))
         self._session.catalog.journal.clear(self._header.dataset)
         return outcome

@@ -96,8 +96,10 @@ class ContentStore:
             self._waiting = [item for item in self._waiting if not item[2] <= self._verified]
         return [((identity[0], identity[1]), record) for identity, record, _ in complete]
 
-    def store(self, change: ObjectChange, path: bytes, size: int, previous: Previous | None) -> int | None:
-        """Return the number of the content of `path` (None: empty), storing it if it is new.
+    def store(self, change: ObjectChange, size: int, previous: Previous | None) -> int | None:
+        """Return the number of the content of a file of `size` bytes (None: empty), storing it if it is new.
+
+        `previous` is what the file held before, or what its donor held.
 
         Raises OSError when the file cannot be read, RemoteError when packs cannot be uploaded.
         """
@@ -109,7 +111,7 @@ class ContentStore:
             self._emit(record)
             return record.number
         self.stats.files_read += 1
-        with self._new.opened(path) as fd:
+        with self._new.opened(change.names[0]) as fd:
             if size < self._settings.large_file:
                 return self._store_small(change, FileSource(fd), previous)
             return self._store_large(change, FileSource(fd), fd, previous)
@@ -147,11 +149,13 @@ class ContentStore:
         return number
 
     def _store_large(self, change: ObjectChange, new: FileSource, fd: int, previous: Previous | None) -> int:
-        if self._old is None or change.old_path is None or previous is None:
+        old_path = change.old_path or change.donor
+        if self._old is None or old_path is None or previous is None:
             return self._store_windows(change, new, fd, None, None)
-        with self._old.opened(change.old_path) as old_fd:
+        with self._old.opened(old_path) as old_fd:
             old = FileSource(old_fd)
-            if self._unchanged(change, old, new):
+            # A donor's content is another object's: even if equal it is referred to through a delta.
+            if change.old_path is not None and self._unchanged(change, old, new):
                 self._progress(new.size)
                 return previous.content
             source = previous if self._depth(previous) < self._settings.max_depth else None
@@ -186,9 +190,11 @@ class ContentStore:
         source: Previous | None,
     ) -> int:
         sink = _CountingSink(self._packer)
+        # The stream's ranges are against this object's own past, not a donor's.
+        extents = change.ranges if old is not None and change.old_path is not None else None
         encoded = encode_windows(
             new, old, sink,
-            extents=change.ranges if old else None, data_ranges=data_ranges(fd, new.size),
+            extents=extents, data_ranges=data_ranges(fd, new.size),
             pool=self._pool, policy=self._settings.policy, progress=self._progress,
         )  # fmt: skip
         blob = sink.put(encoded.table)

@@ -98,8 +98,8 @@ class PointBuilder:
         content: int | None = None
         previous: Previous | None = None
         if entry.type is EntryType.FILE:
-            previous = self._previous(change) if before is not None else None
-            content = self._contents.store(change, path, entry.size, previous)
+            previous = self._previous(change.identity, change.old_path) if before is not None else None
+            content = self._contents.store(change, entry.size, previous or self._donated(change))
         same_content = content == (previous.content if previous else None) or entry.size == 0
         if before == entry and same_content:
             return
@@ -111,16 +111,21 @@ class PointBuilder:
             self.stats.modified += 1
         self._writer.add(VersionRecord(self._number(change.identity, change.old_path), entry, content))
 
-    def _previous(self, change: ObjectChange) -> Previous | None:
+    def _donated(self, change: ObjectChange) -> Previous | None:
+        """Return the content that the file which had this name before had, as a delta's source."""
+        if self._old is None or change.donor is None:
+            return None
+        identity = self._old.identity(change.donor)
+        return None if identity is None else self._previous(identity, change.donor)
+
+    def _previous(self, identity: Identity, old_path: bytes | None) -> Previous | None:
         if self._view is None:
             return None
-        number = self._view.number_of(*change.identity)
+        number = self._view.number_of(*identity)
         if number is not None and (version := self._view.version(number)) is not None:
             return None if version.content is None else self._stored(number, version.content)
         base_path = (
-            self._base_path(change.identity, change.old_path)
-            if number is None
-            else self._view.node(number).base_path
+            self._base_path(identity, old_path) if number is None else self._view.node(number).base_path
         )
         return None if base_path is None else Previous(IN_BASE, base_path)
 

@@ -204,7 +204,16 @@ class Reconciler:
             if self._certificate is not None:
                 compare = self._certificate.must_compare(identity.number)
                 ranges = self._certificate.ranges(identity.number)
-            yield ObjectChange(identity, old, tuple(sorted(paths)), compare, ranges)
+            names = tuple(sorted(paths))
+            donor = None if old is not None else self._donor(names)
+            yield ObjectChange(identity, old, names, donor, compare, ranges)
+
+    def _donor(self, names: tuple[bytes, ...]) -> bytes | None:
+        for name in names:
+            info = self._old.lstat(name)
+            if info is not None and stat.S_ISREG(info.st_mode) and name not in self._retry:
+                return name
+        return None
 
     def _is_retry(self, work: DirectoryComparison, identity: Identity) -> bool:
         return not self._retry.isdisjoint(work.old_paths.get(identity, ()))

@@ -15,7 +15,10 @@ from zdiffsync.format.manifest import Header
 
 @dataclass(frozen=True, slots=True)
 class PointReport:
-    """One committed point. Bytes and seconds; `uploaded_bytes` is what went over the wire."""
+    """One committed point. Bytes and seconds.
+
+    `uploaded_bytes` are packs and what restic stored; the manifest (`manifest_bytes`) came on top.
+    """
 
     dataset: str
     point: str
@@ -33,6 +36,7 @@ class PointReport:
     read_bytes: int = 0
     changed_bytes: int = 0
     uploaded_bytes: int = 0
+    manifest_bytes: int = 0
     deltas: int = 0
     saved_bytes: int = 0
     method: str = ""
@@ -46,8 +50,8 @@ class PointReport:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def as_stats(self) -> dict[str, Any]:
-        """Return what the manifest keeps: all but what its header says already."""
-        known = {"dataset", "point", "kind", "snapshot", "created_ns"}
+        """Return what the manifest keeps: all but what its header says and its own size."""
+        known = {"dataset", "point", "kind", "snapshot", "created_ns", "manifest_bytes"}
         return {key: value for key, value in asdict(self).items() if key not in known}
 
 
@@ -65,6 +69,7 @@ def point_report(
         "read_bytes": outcome.contents.bytes_read,
         "changed_bytes": outcome.contents.bytes_new,
         "uploaded_bytes": outcome.uploaded,
+        "manifest_bytes": outcome.manifest,
         "deltas": outcome.contents.deltas,
         "saved_bytes": outcome.contents.bytes_saved_by_deltas,
         "method": detection.method,

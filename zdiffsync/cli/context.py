@@ -52,6 +52,11 @@ class App:
         if not (self.json or self.quiet):
             click.echo(text)
 
+    def show(self, line: str) -> None:
+        """Print what was asked for: also under -q, not under --json."""
+        if not self.json:
+            click.echo(line)
+
     def emit(self, value: Any) -> None:
         """Print one JSON object under --json."""
         if self.json:

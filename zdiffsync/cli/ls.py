@@ -42,7 +42,7 @@ def _print(app: App, found: list[Found], *, long_format: bool, recursive: bool) 
     app.emit({"entries": [values(item) for item in found]})
     for item in found:
         path = item.path if recursive else item.path.rpartition(b"/")[2]
-        app.say(f"{_details(item)} {shown(path)}" if long_format else shown(path))
+        app.show(f"{_details(item)} {shown(path)}" if long_format else shown(path))
 
 
 def shown(path: bytes) -> str:

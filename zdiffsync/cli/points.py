@@ -24,9 +24,9 @@ def points(app: App, dataset: str | None) -> None:
         app.say("no restore points yet; make one with zdiffsync run")
         return
     width = max(len(point.dataset) for point in found)
-    app.say(f"{'POINT':<16}  {'TIME':<19}  {'DATASET':<{width}}  {'KIND':<9}  {'UPLOADED':>10}  CHANGES")
+    app.show(f"{'POINT':<16}  {'TIME':<19}  {'DATASET':<{width}}  {'KIND':<9}  {'UPLOADED':>10}  CHANGES")
     for point in found:
-        app.say(
+        app.show(
             f"{point.key:<16}  {local_time(point):<19}  {point.dataset:<{width}}  {point.kind:<9}  "
             f"{size(point.stats['uploaded_bytes']):>10}  {_changes(point)}"
         )

@@ -69,7 +69,7 @@ def _preview(app: App, opened: Opened, where: Location) -> int:
     files = [item for item in found if item.entry.type is EntryType.FILE]
     total = sum(item.entry.size for item in files)
     app.emit({"dry_run": True, "entries": len(found), "files": len(files), "bytes": total})
-    app.say(f"would restore {len(files):,} files, {len(found) - len(files):,} other entries, {size(total)}")
+    app.show(f"would restore {len(files):,} files, {len(found) - len(files):,} other entries, {size(total)}")
     return ExitCode.DONE
 
 

@@ -55,7 +55,7 @@ def _changes(point: PointReport) -> str:
 
 
 def _cost(point: PointReport) -> str:
-    text = size(point.uploaded_bytes)
+    text = size(point.uploaded_bytes + point.manifest_bytes)
     if point.kind == "increment" and point.changed_bytes:
         text += f" for {size(point.changed_bytes)} of changed files"
     if point.deltas:

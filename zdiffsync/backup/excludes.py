@@ -8,20 +8,16 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from pathspec import GitIgnoreSpec
-
-from zdiffsync.errors import ConfigError
+from zdiffsync.backup.gitignore import IgnoreRule
 
 
 class Excludes:
-    """A compiled list of patterns. Raises ConfigError for one that gitignore does not know."""
+    """A compiled list of patterns; of several that match a path, the last one decides."""
 
     def __init__(self, patterns: Sequence[str] = ()) -> None:
         self._lines = tuple(patterns)
-        try:
-            self._spec = GitIgnoreSpec.from_lines(self._lines)
-        except ValueError as error:
-            raise ConfigError(f"exclude pattern cannot be read: {error}") from error
+        rules = [IgnoreRule.parse(os.fsencode(line)) for line in self._lines]
+        self._rules = tuple(rule for rule in reversed(rules) if rule is not None)
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -34,18 +30,18 @@ class Excludes:
     @property
     def depends_on_place(self) -> bool:
         """Whether moving a directory can change what is excluded in it (a pattern with an inner slash)."""
-        return any("/" in line.strip().rstrip("/") for line in self._lines if not line.startswith("#"))
+        return any(rule.anchored for rule in self._rules)
 
     def matches(self, path: bytes, *, directory: bool) -> bool:
         """Tell whether this one path is excluded, its parents being included."""
-        if not self._lines:
-            return False
-        text = os.fsdecode(path)
-        return self._spec.match_file(text + "/" if directory else text)
+        for rule in self._rules:
+            if rule.matches(path, directory=directory):
+                return not rule.include
+        return False
 
     def covers(self, path: bytes, *, directory: bool) -> bool:
         """Tell whether this path or a directory above it is excluded."""
-        if not self._lines:
+        if not self._rules:
             return False
         cut = path.find(b"/")
         while cut >= 0:

@@ -6,7 +6,7 @@ import pytest
 from zdiffsync.errors import IntegrityError
 from zdiffsync.external.restic_node import nanoseconds, parse_tree, posix_mode, unquote
 from zdiffsync.external.restic_patterns import exact_patterns
-from zdiffsync.external.restic_transfer import failures, shown, true_paths
+from zdiffsync.external.restic_transfer import failures, remove_broken, shown, true_paths
 from zdiffsync.model.entry import Entry, EntryType
 
 
@@ -125,3 +125,19 @@ def test_each_failed_file_is_named_once_with_its_first_reason():
         b'{"message_type":"exit_error","code":3,"message":"Warning"}',
     ]
     assert failures(b"\n".join(lines), lambda item: [item.encode()]) == ((b"/a", "first"),)
+
+
+def test_broken_files_go_with_all_their_names_and_those_that_lack_metadata_stay(tmp_path):
+    for name in ("broken", "poor", "good"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "dir/other name").hardlink_to(tmp_path / "broken")
+    failed = (
+        (b"broken", "decrypting blob failed"),
+        (b"poor", "xattr.LSet /out/poor user.x: no space left on device"),  # as restic 0.18 and 0.19 say it
+        (b"dir", "lchown /out/dir: operation not permitted"),
+        (b"never made", "open: permission denied"),
+    )
+    found = remove_broken(bytes(tmp_path), failed)
+    assert found == (*failed, (b"dir/other name", "decrypting blob failed"))
+    assert {path.name for path in tmp_path.rglob("*")} == {"poor", "good", "dir"}

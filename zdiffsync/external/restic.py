@@ -179,7 +179,10 @@ class Restic:
                 lambda folder: [os.fsencode(name) for name in os.listdir(os.fsencode(place) + b"/" + folder)],
             )
 
-        return _backup_summary(followed, failures(done.stderr, resolve))
+        failed = failures(done.stderr, resolve)
+        if done.returncode and not failed:  # incomplete, and nobody could tell where
+            raise self._runner.failure("backup", done)
+        return _backup_summary(followed, failed)
 
     def restore(
         self,
@@ -276,7 +279,8 @@ class Restic:
     def forget(self, snapshots: Sequence[str], *, prune: bool) -> None:
         """Forget these snapshots, if they still exist; `prune` also frees the space nothing uses."""
         # restic would look for an unknown snapshot for half a minute.
-        known = [each.id for each in self.snapshots() if each.id in set(snapshots)]
+        existing = {found.id for found in self.snapshots()}
+        known = [each for each in snapshots if each in existing]
         if known:
             self._runner.unlocking(lambda: self._maintain("forget", "--json", *known))
         if prune:

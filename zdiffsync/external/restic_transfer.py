@@ -77,19 +77,23 @@ def follow(running: RunningTool, progress: Callable[[Report], None], stall: floa
     found = None
     numbers: tuple[int, ...] = ()
     moved = monotonic()
-    for line in running.stdout:
-        with suppress(msgspec.DecodeError):
-            report = msgspec.json.decode(line, type=Report)
-            if report.message_type == "summary":
-                # The process has not been waited for yet, so its counters are still there.
-                found = Followed(report, _bytes_read(running.pid))
-            elif report.message_type == "status":
-                if report.numbers != numbers:
-                    numbers, moved = report.numbers, monotonic()
-                    progress(report)
-                elif monotonic() - moved > stall:
-                    raise ToolStalledError(f"restic made no progress for {stall:g} s and was stopped")
+    for report in _reports(running):
+        if report.message_type == "summary":
+            # The process has not been waited for yet, so its counters are still there.
+            found = Followed(report, _bytes_read(running.pid))
+        elif report.message_type == "status":
+            if report.numbers != numbers:
+                numbers, moved = report.numbers, monotonic()
+                progress(report)
+            elif monotonic() - moved > stall:
+                raise ToolStalledError(f"restic made no progress for {stall:g} s and was stopped")
     return found
+
+
+def _reports(running: RunningTool) -> Iterator[Report]:
+    for line in running.stdout:
+        with suppress(msgspec.DecodeError):  # a remark in plain text
+            yield msgspec.json.decode(line, type=Report)
 
 
 def failures(stderr: bytes, resolve: Callable[[str], list[bytes]]) -> Failures:

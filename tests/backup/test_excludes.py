@@ -114,7 +114,8 @@ PIECES = st.sampled_from(
     "[^b]", "[a-c]",
      ".", " ", "\\ ", "\\", "\\*", "!", "#", ".o", "é", "\udcff"]
 )  # fmt: skip
-# git takes `a**/b` for `a` and `**/b`, since it cuts off what needs no matching; the manual calls that a plain `*`.
+# git takes `a**/b` for `a` and `**/b`, against its own manual,
+# which calls that a plain `*`.
 PATTERN = (
     st.lists(PIECES, min_size=1, max_size=5).map("".join).filter(lambda p: not re.search(r"[^/!]\*\*", p))
 )

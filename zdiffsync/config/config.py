@@ -18,6 +18,7 @@ import msgspec
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
 
+_DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ %-]*")
 _SYSTEM = Path("/etc/zdiffsync/config.toml")
 
 
@@ -27,6 +28,11 @@ class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     recursive: bool = False
     exclude: list[str] = []
+
+    def __post_init__(self) -> None:
+        """Refuse a name that `zfs` would take for an option, a snapshot or several arguments."""
+        if not _DATASET_NAME.fullmatch(self.name):
+            raise ValueError(f"name: {self.name!r} is no ZFS dataset; write it like 'tank/data'")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,10 +58,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
         for key in ("staging_space", "pack_size", "large_file", "upload_rate"):
-            self.size(key)
-        self.base_age()
+            if self.size(key) < 1:
+                raise ValueError(f"{key} must be at least 1 byte")
+        if self.base_age() < timedelta():
+            raise ValueError("base_every must not be negative")
+        if not self.host:
+            raise ValueError("host must not be empty")
+        names = [item.name for item in self.dataset]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"dataset {twice[0]!r} is named twice")
         for key, low in (("max_delta_depth", 0), ("transfers", 1), ("base_when_increments_exceed", 0)):
-            if getattr(self, key) < low:
+            if not getattr(self, key) >= low:  # so that nan is refused, too
                 raise ValueError(f"{key} must be at least {low}")
 
     def size(self, key: str) -> int:

@@ -75,7 +75,7 @@ def invoke(arguments: list[str]) -> int:
         sys.stderr.close()
         return ExitCode.BUG
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
         return _complain(f"{place}{error.strerror}", ExitCode.BUG, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug must not look like success
         if any(flag in arguments for flag in ("-v", "--verbose")):

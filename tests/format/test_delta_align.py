@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zdiffsync.errors import ConfigError, RemoteError
+from zdiffsync.format.align_index import MAX_ANCHORS, AnchorIndex
 from zdiffsync.format.align_ranges import common_prefix, common_suffix, normalized, partitioned
 from zdiffsync.format.delta_encode import encode_windows
 from zdiffsync.format.delta_policy import DeltaPolicy
@@ -144,6 +145,36 @@ def test_only_known_changes_are_read(pool):
     assert all(op.digest is None for op in ops if op.kind is OpKind.COPY)
     encoded, ops = encode(new, NOISE, pool)
     assert all(op.digest is not None and op.length <= 4 * MIB for op in ops if op.kind is OpKind.COPY)
+
+
+class Terabyte:
+    """So many bytes that only samples of them can be read."""
+
+    size = 1 << 40
+
+    def __init__(self):
+        self.count = 0
+
+    def read(self, offset, length):
+        self.count += length
+        return random.Random(offset).randbytes(length)
+
+
+def test_the_index_of_a_terabyte_is_small_and_quickly_made():
+    old = Terabyte()
+    index = AnchorIndex(old, [(0, old.size)])
+    assert MAX_ANCHORS // 2 <= len(index) <= MAX_ANCHORS
+    assert old.count <= MAX_ANCHORS * 32
+    place = 77 * index.spacing
+    assert list(index.hits(b"shifted" + old.read(place, 32), 0)) == [(7, place)]
+
+
+def test_of_content_that_occurs_often_the_nearest_is_found():
+    block = NOISE[: 4 * KIB]
+    index = AnchorIndex(Source(block * 3 + bytes(9 * KIB)), [(0, 21 * KIB)])
+    for likely, found in ((0, 0), (5 * KIB, 4 * KIB), (90 * KIB, 8 * KIB)):
+        assert next(index.hits(block, likely)) == (0, found)
+    assert list(index.hits(bytes(KIB), 0)) == []
 
 
 def test_holes_are_not_read(pool):

@@ -15,7 +15,7 @@ MAX_ANCHORS = 1 << 18
 
 _MIN_SPACING = 1 << 10
 # Bytes read at once while the spacing is smaller than that.
-_READ = 1 << 20
+_READ = 256 << 10
 # Runs, padding and the like occur everywhere: a sample of fewer different bytes finds nothing.
 _MIN_DISTINCT = 8
 # Of content that occurs often, this many places are remembered.

@@ -77,14 +77,15 @@ def encode_windows(
         plan = _planned(ours, theirs, extents=known, data=data, policy=policy, told=told)
         if not encoder.pays(plan, theirs):
             plan = None
-    table = encoder.run(plan, theirs) if plan else encoder.run(_whole(data, new.size, policy), None)
+    whole = _whole(data, new.size, policy)
+    table = encoder.run(whole, None) if plan is None else encoder.run(plan, theirs)
     told.all()
     encoded = table.finish()
     return EncodedContent(
         table=encoded,
         size=new.size,
         stored_bytes=encoder.stored + len(encoded),
-        bytes_read=ours.count + (theirs.count if theirs else 0),
+        bytes_read=ours.count + (0 if theirs is None else theirs.count),
         depends_on_old=table.depends_on_old,
     )
 
@@ -155,7 +156,7 @@ class _Encoder:
 
     def run(self, pieces: Iterable[Piece], old: ByteSource | None) -> TableWriter:
         """Encode `pieces`, all of the new version; return the table, not yet finished."""
-        table = TableWriter(old.size if old else None)
+        table = TableWriter(None if old is None else old.size)
         for piece in pieces:
             if piece.kind is PieceKind.ZERO:
                 self._queue.append(_Pending(Op(OpKind.ZERO, piece.length), None))

@@ -7,6 +7,7 @@ Rule: a payload is kept only after it has been seen to give back the very bytes.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zdiffsync.errors import IntegrityError
 from zdiffsync.format.delta_patch import apply_patch
 from zdiffsync.format.delta_policy import DeltaPolicy
 from zdiffsync.format.delta_pool import DeltaPool
@@ -57,7 +58,7 @@ class WindowPacker:
             kind, best = OpKind.PREFIX, prefixed
         if self._promises(new, old, likely, len(best)):
             patch = self.bsdiff(old, new)
-            if patch and len(patch) < _WORTH_OLD * len(best) and apply_patch(patch, old, len(new)) == new:
+            if patch and len(patch) < _WORTH_OLD * len(best) and _gives(patch, old, new):
                 kind, best = OpKind.PATCH, patch
         return Packed(kind, best, digest)
 
@@ -78,15 +79,21 @@ class WindowPacker:
         if len(new) <= 2 * _PROBE:
             return True
         at = (len(new) - _PROBE) // 2
-        new_part, old_part = (
-            new[at : at + _PROBE],
-            old[max(0, likely + at - _PROBE) : likely + at + 2 * _PROBE],
-        )
+        old_at = likely + at
+        new_part, old_part = new[at : at + _PROBE], old[max(0, old_at - _PROBE) : old_at + 2 * _PROBE]
         patch = self.bsdiff(old_part, new_part)
         if patch is None:
             return False
         share = len(patch) / len(compress_prefixed(new_part, old_part, self._policy.level))
         return self._policy.bsdiff_pays(rival * (1 - share), length)
+
+
+def _gives(patch: bytes, old: bytes, new: bytes) -> bool:
+    try:
+        return apply_patch(patch, old, len(new)) == new
+    except IntegrityError:
+        # More steps than a reader allows: no proof says that bsdiff never makes so many.
+        return False
 
 
 def _repetitive(data: bytes) -> bool:

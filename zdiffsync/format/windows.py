@@ -38,7 +38,7 @@ class OpKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class BlobRef:
-    """Where stored bytes lie: the object's name, and offset and length in bytes inside it."""
+    """Where stored bytes lie: the object's name (at most 255 bytes of UTF-8), offset and length."""
 
     pack: str
     offset: int

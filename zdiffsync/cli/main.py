@@ -4,6 +4,7 @@ Rule: every error a user can cause ends as one sentence on stderr and the code o
 """
 
 import json
+import os
 import signal
 import sys
 import traceback

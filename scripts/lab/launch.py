@@ -7,7 +7,7 @@ Rule: seen from outside the lab is the command itself: its streams, its exit cod
 from __future__ import annotations
 
 import argparse
-import itertools
+import contextlib
 import json
 import os
 import platform
@@ -29,6 +29,13 @@ TIMED_OUT = 124  # as with timeout(1)
 MOST_DISKS = 8  # user-mode Linux has ubda to ubdh
 INPUT_CHUNK = 1 << 20  # bytes of input handed over at once
 INPUT_AHEAD = 4  # such chunks the command has not read yet
+ENDING: dict[int, int | None] = {  # signals that end the lab, and our exit code then where it isn't 128+n
+    signal.SIGINT: None,
+    signal.SIGTERM: None,
+    signal.SIGHUP: None,
+    signal.SIGALRM: TIMED_OUT,
+    signal.SIGUSR1: FAILED,  # from our own thread
+}
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -105,11 +112,10 @@ def in_the_lab(options: argparse.Namespace) -> int:
     setup = [str(CHECKOUT / "scripts" / "setup"), "zfs"]
     if subprocess.run(setup, stdin=subprocess.DEVNULL, check=False).returncode != 0:
         raise LabError("ZFS's own tools are missing, see above")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+    for number in ENDING:
         signal.signal(number, on_signal)
-    signal.signal(
-        signal.SIGTTIN, signal.SIG_IGN
-    )  # reading a terminal in the background is then an error: no input
+    # Reading a terminal from the background is then an error, which we take for no input.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, options.timeout)
     with running(options.mem, options.disk) as kernel:
         return converse(kernel, options)
@@ -117,9 +123,9 @@ def in_the_lab(options: argparse.Namespace) -> int:
 
 def on_signal(number: int, _frame: object) -> NoReturn:
     """Leave the conversation once; what comes after must not disturb the cleaning up."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+    for other in ENDING:
         signal.signal(other, signal.SIG_IGN)
-    raise Ended(TIMED_OUT if number == signal.SIGALRM else 128 + number)
+    raise Ended(ENDING.get(number) or 128 + number)
 
 
 def converse(kernel: Kernel, options: argparse.Namespace) -> int:
@@ -175,25 +181,19 @@ def job(options: argparse.Namespace, kernel: Kernel) -> Job:
 def feed(kernel: Kernel, ahead: threading.BoundedSemaphore, gate: threading.Lock) -> None:
     """Carry our input to the lab until its end, through files; nobody waits for this thread."""
     # The kernel reads its serial line byte by byte (1 MB/s), the host's files at full speed.
-    for number in itertools.count():
-        data = read_input()
-        if data:
-            ahead.acquire()
+    with contextlib.suppress(BrokenPipeError):  # the lab has ended
+        for number, data in enumerate(iter(read_input, b"")):
             part = kernel.folder / f"input-{number}"
+            ahead.acquire()
             try:
                 with gate:
                     part.write_bytes(data)
             except OSError as error:
-                sys.stderr.write(
-                    f"zfs-lab: cannot hand the input over in {kernel.folder}: {error.strerror}\n"
-                )
-                os.kill(os.getpid(), signal.SIGTERM)
-        try:
-            send(kernel.line, Kind.STDIN if data else Kind.STDIN_END, os.fsencode(part) if data else b"")
-        except OSError:  # the lab has ended
-            return
-        if not data:
-            return
+                sys.stderr.write(f"zfs-lab: cannot hand the input over in {part.parent}: {error.strerror}\n")
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return
+            send(kernel.line, Kind.STDIN, os.fsencode(part))
+        send(kernel.line, Kind.STDIN_END)
 
 
 def read_input() -> bytes:

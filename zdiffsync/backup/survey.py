@@ -1,7 +1,8 @@
 """Looking through a whole snapshot before its base: what restic cannot carry, and the hard links.
 
 The only walk over all files; it happens once a base. Rule: base plus this supplement equals the
-snapshot, so what restic leaves out (sockets, the root's own metadata, paths beyond PATH_MAX) is in it.
+snapshot, so what restic leaves out (the root's own metadata, sockets, hard links of what is no regular
+file, paths beyond PATH_MAX) is in it.
 """
 
 import stat
@@ -59,9 +60,12 @@ def _take(found: Survey, tree: SnapshotTree, path: bytes, item: Listed, *, ours:
         found.files += 1
         found.size += info.st_size
     too_long = len(tree.root) + 1 + len(path) >= _PATH_MAX
-    mine = ours or too_long or stat.S_ISSOCK(info.st_mode)
+    linked = info.st_nlink > 1 and not item.directory
+    # restic passes over sockets and makes several objects of a symlink or device with several names.
+    lost = stat.S_ISSOCK(info.st_mode) or (linked and not stat.S_ISREG(info.st_mode))
+    mine = ours or too_long or lost
     identity = None
-    if info.st_nlink > 1 and not item.directory:
+    if linked:
         identity = _identity(tree, path)
         found.links.setdefault(identity, []).append(path)
     if mine:

@@ -181,7 +181,7 @@ def job(options: argparse.Namespace, kernel: Kernel) -> Job:
 def feed(kernel: Kernel, ahead: threading.BoundedSemaphore, gate: threading.Lock) -> None:
     """Carry our input to the lab until its end, through files; nobody waits for this thread."""
     # The kernel reads its serial line byte by byte (1 MB/s), the host's files at full speed.
-    with contextlib.suppress(BrokenPipeError):  # the lab has ended
+    with contextlib.suppress(OSError):  # the lab has ended
         for number, data in enumerate(iter(read_input, b"")):
             part = kernel.folder / f"input-{number}"
             ahead.acquire()

@@ -42,5 +42,5 @@ def _holder(fd: int) -> str:
     try:
         holder = json.loads(os.pread(fd, 1000, 0))
         return f"zdiffsync {holder['what']} (process {holder['pid']}, since {holder['since']})"
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return "another zdiffsync process"

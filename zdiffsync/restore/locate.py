@@ -5,6 +5,7 @@ Rule: an ambiguous or unknown name is an error that lists what would have fitted
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,10 @@ from zdiffsync.catalog.catalog import Point
 from zdiffsync.errors import UsageError
 
 _SHOWN = 5
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+    r"(?:Z|[+-][0-9]{2}:[0-9]{2})?(?=:|$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,19 @@ class Location:
 
 def locate(points: Sequence[Point], text: str) -> Location:
     """Find `POINT` or `POINT:PATH` among all `points` (oldest first). Raises UsageError."""
-    name, _, path = text.partition(":")
+    name, path = _split(points, text)
     return Location(find_point(points, name), normalize(path))
+
+
+def _split(points: Sequence[Point], text: str) -> tuple[str, str]:
+    """Part point and path; the colons in a time, or in a dataset's name, part nothing."""
+    dataset, at, rest = text.partition("@")
+    if not at or all(point.dataset != dataset for point in points):
+        name, _, path = text.partition(":")
+        return name, path
+    time = _TIME.match(rest)
+    when = time[0] if time else rest.partition(":")[0]
+    return dataset + at + when, rest[len(when) + 1 :]
 
 
 def normalize(path: str) -> bytes:
@@ -46,7 +62,7 @@ def find_point(points: Sequence[Point], name: str) -> Point:
     dataset, at, when = name.partition("@")
     if at:
         return _at(points, dataset, when)
-    found = [point for point in points if point.key.startswith(name)]
+    found = [point for point in points if name and point.key.startswith(name)]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -76,7 +92,7 @@ def _at(points: Sequence[Point], dataset: str, when: str) -> Point:
             return point
     try:
         moment = datetime.fromisoformat(when).astimezone()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{when!r} is no time; write it like '{dataset}@2026-11-23 18:00', or '{dataset}@latest'"
         ) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from zdiffsync.cli.context import App, make_restic, pass_app
+from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError
 from zdiffsync.store.repository import create_repository
 from zdiffsync.store.secret import Secret
@@ -31,30 +32,42 @@ def init(
     state_dir: Path | None,
 ) -> None:
     """Set up a repository; write the configuration file unless there is one."""
-    made = []
+    made: list[Path] = []
     if not app.config_path.exists():
         if remote is None:
             raise UsageError(f"there is no {app.config_path} yet; say where to back up to with --remote")
         password_file = (password_file or app.config_path.parent / "password").absolute()
         state_dir = None if state_dir is None else state_dir.absolute()
         _write_config(app.config_path, remote, password_file, datasets, state_dir, recursive=recursive)
-        made.append(str(app.config_path))
+        made.append(app.config_path)
     elif remote or datasets or password_file or state_dir:
         raise UsageError(f"{app.config_path} exists already; change it there, or name another file with -c")
+    try:
+        identifier = _create(app.config, made)
+    except BaseException:
+        for path in made:  # or a second try would have to correct files nobody has written
+            path.unlink(missing_ok=True)
+        raise
     config = app.config
+    written = [str(path) for path in made]
+    app.emit({"repository": identifier, "remote": config.remote, "written": written})
+    app.say(f"Repository {identifier[:8]} is ready at {config.remote}")
+    for name in written:
+        app.say(f"  wrote {name}")
+    if config.password_file in written:
+        app.say("  Keep a copy of the password file somewhere else: without it nobody can restore.")
+    app.say("Next: zdiffsync run" if config.dataset else f"Next: name a dataset in {app.config_path}")
+
+
+def _create(config: Config, made: list[Path]) -> str:
+    """Make the repository, and its password if there is none; return its id, note in `made` what it wrote."""
     password_path = Path(config.password_file)
     if not password_path.exists():
         _write_private(password_path, base64.b32encode(secrets.token_bytes(30)).decode().lower() + "\n")
-        made.append(str(password_path))
+        made.append(password_path)
     with create_repository(config.remote, Secret.from_file(password_path)) as repository:
         make_restic(config, repository).init()
-        app.emit({"repository": repository.identifier, "remote": config.remote, "written": made})
-        app.say(f"Repository {repository.identifier[:8]} is ready at {config.remote}")
-    for path in made:
-        app.say(f"  wrote {path}")
-    if str(password_path) in made:
-        app.say("  Keep a copy of the password file somewhere else: without it nobody can restore.")
-    app.say("Next: zdiffsync run" if config.dataset else f"Next: name a dataset in {app.config_path}")
+    return repository.identifier
 
 
 def _write_config(

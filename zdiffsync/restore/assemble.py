@@ -161,17 +161,17 @@ class Assembler:
     def _place_other(
         self, node: Node, place: Place, entry: Entry, version: Version | None, there: os.stat_result | None
     ) -> None:
-        if there is not None:
-            _remove(place, there)
         if node.object is not None and (first := self._placed.get(node.object)) is not None:
+            _remove(place, there)
             self._link(first, place)
             return
         if entry.type is EntryType.FILE:
-            self._place_file(node, place, entry, version)
+            self._place_file(node, place, entry, version, there)
             self._report.files += 1
             self._report.bytes_restored += entry.size
             self._progress(entry.size)
         else:
+            _remove(place, there)
             self._place_special(node, place, entry, version)
             self._report.others += 1
         if version is not None:
@@ -185,11 +185,16 @@ class Assembler:
         with _reach(self._root, head) as directory:
             os.link(name, place.name, src_dir_fd=directory, dst_dir_fd=place.directory, follow_symlinks=False)
 
-    def _place_file(self, node: Node, place: Place, entry: Entry, version: Version | None) -> None:
+    def _place_file(
+        self, node: Node, place: Place, entry: Entry, version: Version | None, there: os.stat_result | None
+    ) -> None:
+        # Renaming replaces a file that is there; it must not go before the new one is whole.
+        in_the_way = there if there is not None and stat.S_ISDIR(there.st_mode) else None
         content = IN_BASE if version is None else version.content
         staged = node.base_path if content == IN_BASE else None
         if staged is not None and staged not in self._sources:
             assert self._base is not None, "the base is staged where it is needed"
+            _remove(place, in_the_way)
             self._base.move(staged, place.directory, place.name)
             return
         temporary = b".zdiffsync-" + secrets.token_hex(8).encode()
@@ -202,6 +207,7 @@ class Assembler:
             os.close(fd)
             if version is None:
                 apply_metadata(place.directory, temporary, entry, self._report.warn)
+            _remove(place, in_the_way)
             os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
         except BaseException:
             with suppress(OSError):
@@ -262,7 +268,9 @@ def _lstat(directory: int, name: bytes) -> os.stat_result | None:
         return None
 
 
-def _remove(place: Place, there: os.stat_result) -> None:
+def _remove(place: Place, there: os.stat_result | None) -> None:
+    if there is None:
+        return
     if stat.S_ISDIR(there.st_mode):
         shutil.rmtree(proc_path(place.directory, place.name))
     else:

@@ -4,11 +4,13 @@ Rule: the restic snapshot is only part of a point once the manifest that names i
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from zdiffsync.backup.certificate import certify
 from zdiffsync.backup.changes import Detection
 from zdiffsync.backup.choice import Choice
 from zdiffsync.backup.commit import Outcome, PointCommit
@@ -34,7 +36,7 @@ def make_base(
     watch = Stopwatch()
     with SnapshotTree(zfs.snapshot_directory(new.dataset, new.label)) as tree:
         with watch.stage("survey"), session.progress("surveying", unit="files") as bar:
-            found = survey(tree, excludes, bar.advance)
+            found = survey(tree, excludes, bar.advance, _doubts(session, choice, new))
         with watch.stage("restic"):
             stored = _store_base(session, header, tree, found, choice)
         changes = supplement(tree, found)
@@ -80,6 +82,28 @@ def preview_base(
         header, Detection("full walk"), Outcome(PointStats(), ContentStats(), 0, 0.0), watch.seconds,
         reason=choice.reason, files_total=found.files, bytes_total=found.size,
     )  # fmt: skip
+
+
+def _doubts(session: Session, choice: Choice, new: zfs.Snapshot) -> Callable[[os.stat_result], bool]:
+    """Return what tells files whose content may differ from restic's parent though their times do not.
+
+    A store through mmap can reach the disk after a snapshot without moving any time (see
+    docs/send-stream.md); such files go beside the restic snapshot.
+    """
+    last = choice.last
+    if last is None:
+        return lambda _info: False
+    chain = (point for point in session.catalog.points() if point.chain == last.chain)
+    quiet = {number for point in chain for number in point.stats["quiet"]}
+    old = zfs.find_snapshot(new.dataset, last.guid)
+    certificate = None if old is None else certify(old.name, new.name)[0]
+    since = last.created_ns + 10**9  # ZFS tells a snapshot's time in whole seconds
+
+    def doubtful(info: os.stat_result) -> bool:
+        written = certificate is not None and certificate.must_compare(info.st_ino)
+        return info.st_ino in quiet or (written and info.st_ctime_ns < since)
+
+    return doubtful
 
 
 @dataclass(frozen=True, slots=True)

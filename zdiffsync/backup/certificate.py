@@ -7,7 +7,9 @@ either explained by the change set or looked for; none is passed over.
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
-from zdiffsync.format.send_stream import StreamObject
+from zdiffsync.errors import IntegrityError, ToolError
+from zdiffsync.external.zfs_send import incremental_stream
+from zdiffsync.format.send_stream import StreamObject, read_objects
 
 _END = 1 << 63  # beyond any file
 
@@ -46,3 +48,12 @@ class Certificate:
             if item.number not in (directories if item.directory else files)
             and (item.written or item.holed or item.ctime_ns is None or item.ctime_ns >= since_ns)
         }
+
+
+def certify(old: str, new: str) -> tuple[Certificate | None, str | None]:
+    """Read the stream between two snapshots; without a certificate say why there is none."""
+    try:
+        with incremental_stream(old, new) as stream:
+            return Certificate(read_objects(stream)), None
+    except (ToolError, IntegrityError) as error:
+        return None, str(error)

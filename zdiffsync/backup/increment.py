@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from zdiffsync.backup.certificate import Certificate
+from zdiffsync.backup.certificate import certify
 from zdiffsync.backup.changes import ChangeSet
 from zdiffsync.backup.commit import Outcome, PointCommit
 from zdiffsync.backup.contents import ContentStats
@@ -19,13 +19,10 @@ from zdiffsync.backup.session import Session
 from zdiffsync.backup.stopwatch import Stopwatch
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.view import PointView
-from zdiffsync.errors import IntegrityError, ToolError
 from zdiffsync.external import zfs
 from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.external.zfs_diff import diff
-from zdiffsync.external.zfs_send import incremental_stream
 from zdiffsync.format.manifest import Header
-from zdiffsync.format.send_stream import read_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def _detect(
     with watch.stage("zfs diff"), session.progress("zfs diff", unit="rows"):
         found = diff(step.old.name, step.new.name, zfs.mountpoint(step.new.dataset))
     with watch.stage("certificate"), session.progress("send stream", unit="objects"):
-        certificate, problem = _certificate(step.old.name, step.new.name)
+        certificate, problem = certify(step.old.name, step.new.name)
     ledger = {Identity(*key): names for key, names in session.catalog.ledger(step.last).items()}
     reconciler = Reconciler(
         *trees, excludes=step.excludes, ledger=ledger, old_txg=step.old.createtxg,
@@ -95,14 +92,6 @@ def _detect(
     )  # fmt: skip
     with watch.stage("reconcile"), session.progress("comparing", unit="names"):
         return reconciler.run(found, certificate, uncertified_because=problem)
-
-
-def _certificate(old: str, new: str) -> tuple[Certificate | None, str | None]:
-    try:
-        with incremental_stream(old, new) as stream:
-            return Certificate(read_objects(stream)), None
-    except (ToolError, IntegrityError) as error:
-        return None, str(error)
 
 
 class _BasePaths:

@@ -33,7 +33,11 @@ class Skipped:
 
 @dataclass(slots=True)
 class PointStats:
-    """What the point changes, for the report."""
+    """What the point changes, for the report.
+
+    `quiet` are the numbers of objects whose content changed while their times did not: a tool that goes
+    by times, as restic does with a parent, would take the old bytes for the new.
+    """
 
     created: int = 0
     modified: int = 0
@@ -41,6 +45,7 @@ class PointStats:
     names_added: int = 0
     names_removed: int = 0
     skipped: list[Skipped] = field(default_factory=list)
+    quiet: list[int] = field(default_factory=list)
 
 
 class PointBuilder:
@@ -88,10 +93,12 @@ class PointBuilder:
         info = self._new.lstat(path)
         assert info is not None, "a snapshot's names do not vanish"
         before: Entry | None = None
+        unmoved = False
         if self._old is not None and change.old_path is not None:
             was = self._old.lstat(change.old_path)
             assert was is not None, "reconcile found the object there"
-            if was.st_ctime_ns == info.st_ctime_ns and not change.compare:
+            unmoved = was.st_ctime_ns == info.st_ctime_ns
+            if unmoved and not change.compare:
                 return
             before = self._old.entry(change.old_path, was)
         entry = self._new.entry(path, info)
@@ -103,6 +110,8 @@ class PointBuilder:
         same_content = content == (previous.content if previous else None) or entry.size == 0
         if before == entry and same_content:
             return
+        if unmoved:
+            self.stats.quiet.append(change.identity.number)
         if before is None:
             self.stats.created += 1
         elif same_content and before.size == entry.size:

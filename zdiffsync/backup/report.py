@@ -47,6 +47,7 @@ class PointReport:
     misses: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     skipped_paths: list[str] = field(default_factory=list)
+    quiet: list[int] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def as_stats(self) -> dict[str, Any]:
@@ -79,6 +80,7 @@ def point_report(
         "uncertified_because": detection.uncertified_because,
         "misses": [os.fsdecode(path) for path in detection.misses],
         "skipped": [(os.fsdecode(item.path), item.reason) for item in outcome.point.skipped],
+        "quiet": outcome.point.quiet,
         "skipped_paths": [item.path.hex() for item in outcome.point.skipped],
         "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
     }
@@ -90,11 +92,15 @@ def point_report(
 
 @dataclass(slots=True)
 class RunReport:
-    """The whole run: its points, the datasets it does not cover, and those that failed."""
+    """The whole run: its points, the datasets it does not cover, and those that failed.
+
+    `left_over` are snapshots of ours that could not be destroyed, and why.
+    """
 
     points: list[PointReport] = field(default_factory=list)
     not_covered: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str, ExitCode]] = field(default_factory=list)
+    left_over: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -102,5 +108,5 @@ class RunReport:
         """What the process should leave with: a failure first, then incompleteness."""
         if self.failed:
             return self.failed[0][2]
-        incomplete = self.not_covered or any(point.skipped for point in self.points)
+        incomplete = self.not_covered or self.left_over or any(point.skipped for point in self.points)
         return ExitCode.INCOMPLETE if incomplete else ExitCode.DONE

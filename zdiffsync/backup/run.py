@@ -4,6 +4,7 @@ lock (by the caller) -> snapshot and hold -> base or increment -> commit -> rele
 Rule: the snapshot of the last point is held until the next point is committed.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from zdiffsync.backup.session import DatasetPlan, Session
 from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.journal import UnfinishedRun
-from zdiffsync.errors import CatalogError, RemoteError, ZdiffsyncError
+from zdiffsync.errors import CatalogError, ExitCode, RemoteError, ZdiffsyncError, ZfsError
 from zdiffsync.external import zfs
 from zdiffsync.format.manifest import Header
 
@@ -75,6 +76,12 @@ class NightlyRun:
             raise
         except ZdiffsyncError as error:
             self._report.failed.append((dataset, str(error), error.exit_code))
+        except PermissionError as error:
+            name = os.fsdecode(error.filename) if error.filename else "the snapshot"
+            advice = "run as root, or see docs/permissions.md"
+            self._report.failed.append(
+                (dataset, f"cannot read {name}: {error.strerror}; {advice}", ExitCode.TOOL)
+            )
 
     def _covered(self, plan: DatasetPlan) -> list[zfs.Dataset]:
         covered = []
@@ -182,5 +189,8 @@ class NightlyRun:
             needed.add(run.guid)
         for snapshot in zfs.snapshots(dataset.name):
             if snapshot.owner == self._session.repository and snapshot.guid not in needed:
-                zfs.release(HOLD_TAG, snapshot.name)
-                zfs.destroy(snapshot, owner=self._session.repository)
+                try:
+                    zfs.release(HOLD_TAG, snapshot.name)
+                    zfs.destroy(snapshot, owner=self._session.repository)
+                except ZfsError as error:
+                    self._report.left_over[snapshot.name] = str(error)

@@ -5,6 +5,7 @@ snapshot, so what restic leaves out (the root's own metadata, sockets, hard link
 file, paths beyond PATH_MAX) is in it.
 """
 
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,8 +34,17 @@ class Survey:
     names: dict[bytes, Identity] = field(default_factory=dict)
 
 
-def survey(tree: SnapshotTree, excludes: Excludes, progress: Callable[[int], None]) -> Survey:
-    """Walk the whole tree; `progress` is told every name. Raises OSError for an unreadable directory."""
+def survey(
+    tree: SnapshotTree,
+    excludes: Excludes,
+    progress: Callable[[int], None],
+    doubtful: Callable[[os.stat_result], bool] = lambda _info: False,
+) -> Survey:
+    """Walk the whole tree; `progress` is told every name.
+
+    `doubtful` picks files that restic must not take over from its parent snapshot although their times
+    allow it. Raises OSError for an unreadable directory.
+    """
     found = Survey()
     found.names[b""] = _identity(tree, b"")
     stack: list[tuple[bytes, bool]] = [(b"", False)]
@@ -46,14 +56,22 @@ def survey(tree: SnapshotTree, excludes: Excludes, progress: Callable[[int], Non
             if excludes.matches(path, directory=item.directory):
                 found.excluded.append(path)
                 continue
-            mine = _take(found, tree, path, item, ours=ours)
+            mine = _take(found, tree, path, item, ours=ours, doubtful=doubtful)
             if item.directory:
                 stack.append((path, mine))
     _complete_link_groups(found)
     return found
 
 
-def _take(found: Survey, tree: SnapshotTree, path: bytes, item: Listed, *, ours: bool) -> bool:
+def _take(
+    found: Survey,
+    tree: SnapshotTree,
+    path: bytes,
+    item: Listed,
+    *,
+    ours: bool,
+    doubtful: Callable[[os.stat_result], bool],
+) -> bool:
     info = tree.lstat(path)
     assert info is not None, "a snapshot's names do not vanish"
     if stat.S_ISREG(info.st_mode):
@@ -63,7 +81,7 @@ def _take(found: Survey, tree: SnapshotTree, path: bytes, item: Listed, *, ours:
     linked = info.st_nlink > 1 and not item.directory
     # restic passes over sockets and makes several objects of a symlink or device with several names.
     lost = stat.S_ISSOCK(info.st_mode) or (linked and not stat.S_ISREG(info.st_mode))
-    mine = ours or too_long or lost
+    mine = ours or too_long or lost or (not item.directory and doubtful(info))
     identity = None
     if linked:
         identity = _identity(tree, path)

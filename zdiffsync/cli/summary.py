@@ -20,6 +20,7 @@ def run_summary(report: RunReport, *, dry_run: bool) -> str:
     """Return the report of a run as text."""
     lines = [line for point in report.points for line in _point(point, dry_run=dry_run)]
     lines += [f"not covered: {name} {reason}" for name, reason in report.not_covered]
+    lines += [f"left over: {name}: {reason}" for name, reason in report.left_over.items()]
     lines += [f"FAILED: {name}: {reason}" for name, reason, _code in report.failed]
     lines.append(f"{'dry run' if dry_run else 'done'} in {report.seconds:.1f} s")
     return "\n".join(lines)

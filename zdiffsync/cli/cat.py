@@ -5,7 +5,11 @@ import sys
 import click
 
 from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.ls import shown
+from zdiffsync.errors import UsageError
+from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.access import PointAccess
+from zdiffsync.restore.browse import Browser
 from zdiffsync.restore.locate import locate
 from zdiffsync.restore.restore import missing
 
@@ -19,8 +23,12 @@ def cat(app: App, location: str) -> None:
         where = locate(opened.catalog.points(), location)
         with opened.catalog.view(where.point) as view:
             node = view.resolve(where.path)
-            if node is None:
+            browser = Browser(view, opened.restic, where.point)
+            found = None if node is None else browser.entry(where.path, node)
+            if node is None or found is None:
                 raise missing(where.point, where.path)
+            if found.entry.type is not EntryType.FILE:
+                raise UsageError(f"{shown(where.path) or 'the root'} is not a file; see zdiffsync ls")
             with PointAccess(opened.repository.store, opened.restic, where.point, view) as access:
                 access.copy(node, sys.stdout.buffer)
             sys.stdout.buffer.flush()

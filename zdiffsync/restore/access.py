@@ -11,11 +11,9 @@ from typing import BinaryIO, Self
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.view import Node, PointView
-from zdiffsync.errors import UsageError
 from zdiffsync.external.files import FileSource
 from zdiffsync.external.restic import Restic
 from zdiffsync.format.manifest import IN_BASE
-from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.contents import ContentReader
 from zdiffsync.restore.packs import RangedPacks
 from zdiffsync.store.store import Store
@@ -43,10 +41,8 @@ class PointAccess:
         self._folder.cleanup()
 
     def copy(self, node: Node, out: BinaryIO) -> None:
-        """Write the file at `node` to `out`. Raises UsageError when it is no file, IntegrityError."""
+        """Write the file at `node`, which the caller knows to be one, to `out`. Raises IntegrityError."""
         version = self._view.version(node.object) if node.object is not None else None
-        if version is not None and version.entry.type is not EntryType.FILE:
-            raise UsageError(f"not a regular file but of type '{version.entry.type}'")
         content = IN_BASE if version is None else version.content
         if content is None:
             return

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.view import Node, PointView
+from zdiffsync.errors import ResticError
 from zdiffsync.external.restic import Restic
 from zdiffsync.model.entry import Entry, EntryType
 
@@ -78,8 +79,19 @@ class Browser:
                 self._base.setdefault(full, {})
 
     def _base_names(self, path: bytes) -> dict[bytes, Entry]:
+        if path not in self._base:
+            self._base[path] = self._list_base(path)
+        return self._base[path]
+
+    def _list_base(self, path: bytes) -> dict[bytes, Entry]:
         if self._point.restic is None:
             return {}
-        if path not in self._base:
-            self._base[path] = {item.name: item.entry for item in self._restic.tree(self._point.restic, path)}
-        return self._base[path]
+        try:
+            return {item.name: item.entry for item in self._restic.tree(self._point.restic, path)}
+        except ResticError:
+            # Looking at all directories above first would cost a restic call each, so only now.
+            head, _, name = path.rpartition(b"/")
+            above = self._base_names(head).get(name) if path else None
+            if not path or (above is not None and above.type is EntryType.DIRECTORY):
+                raise
+            return {}

@@ -88,9 +88,10 @@ class Performance:
 
     def destroy(self) -> None:
         snapshots = sh("zfs", "list", "-Hro", "name", "-t", "snapshot", self.parent).split()
-        for line in sh("zfs", "holds", "-H", *snapshots).splitlines():
-            held, tag, _since = line.split("\t")
-            sh("zfs", "release", tag, held)
+        if snapshots:
+            for line in sh("zfs", "holds", "-H", *snapshots).splitlines():
+                held, tag, _since = line.split("\t")
+                sh("zfs", "release", tag, held)
         sh("zfs", "destroy", "-R", "-f", self.parent)
 
 

@@ -6,7 +6,7 @@ import click
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.cli.summary import size
+from zdiffsync.cli.summary import plural, size
 
 
 @click.command()
@@ -40,7 +40,7 @@ def local_time(point: Point) -> str:
 def _changes(point: Point) -> str:
     stats = point.stats
     if point.sequence == 0:
-        return f"{stats['files_total']:,} files, {size(stats['bytes_total'])}"
+        return f"{plural(stats['files_total'], 'file')}, {size(stats['bytes_total'])}"
     return (
         f"+{stats['created']:,} ~{stats['modified'] + stats['metadata_only']:,} -{stats['names_removed']:,}"
     )

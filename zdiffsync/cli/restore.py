@@ -7,7 +7,7 @@ import click
 
 from zdiffsync.cli.context import App, Opened, pass_app
 from zdiffsync.cli.ls import shown
-from zdiffsync.cli.summary import size
+from zdiffsync.cli.summary import plural, size
 from zdiffsync.errors import ExitCode, UsageError
 from zdiffsync.external import zfs
 from zdiffsync.model.entry import EntryType
@@ -69,7 +69,7 @@ def _preview(app: App, opened: Opened, where: Location) -> int:
     files = [item for item in found if item.entry.type is EntryType.FILE]
     total = sum(item.entry.size for item in files)
     app.emit({"dry_run": True, "entries": len(found), "files": len(files), "bytes": total})
-    app.show(f"would restore {len(files):,} files, {len(found) - len(files):,} other entries, {size(total)}")
+    app.show(f"would restore {plural(len(files), 'file')}, {len(found) - len(files):,} others, {size(total)}")
     return ExitCode.DONE
 
 
@@ -89,6 +89,6 @@ def _tell(app: App, report: RestoreReport, place: Path) -> int:
         click.echo(f"zdiffsync: not restored: {shown(path)}: {reason}", err=True)
     for text, count in report.warnings.items():
         click.echo(f"zdiffsync: warning: {text} ({count:,} times)", err=True)
-    kept = f", kept {report.kept:,} that were there" if report.kept else ""
-    app.say(f"restored to {place}: {report.files:,} files, {size(report.bytes_restored)}{kept}")
+    kept = f", kept {report.kept:,} already there" if report.kept else ""
+    app.say(f"restored to {place}: {plural(report.files, 'file')}, {size(report.bytes_restored)}{kept}")
     return int(code)

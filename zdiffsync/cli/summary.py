@@ -12,7 +12,8 @@ def size(count: float) -> str:
     return humanize.naturalsize(count, binary=True, format="%.1f").replace("Bytes", "B").replace("Byte", "B")
 
 
-def _plural(count: int, word: str) -> str:
+def plural(count: int, word: str) -> str:
+    """Return "1 file", "2 files"."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
@@ -30,7 +31,7 @@ def _point(point: PointReport, *, dry_run: bool) -> list[str]:
     title = f"{point.dataset}: {point.kind}" + ("" if dry_run else f" {point.point}")
     lines = [f"{title} ({point.reason})" if point.reason else title]
     if point.files_total is not None and point.bytes_total is not None:
-        lines.append(f"  holds     {_plural(point.files_total, 'file')}, {size(point.bytes_total)}")
+        lines.append(f"  holds     {plural(point.files_total, 'file')}, {size(point.bytes_total)}")
     if point.kind == "increment":
         lines.append(f"  changed   {_changes(point)}")
     if not dry_run:
@@ -42,7 +43,7 @@ def _point(point: PointReport, *, dry_run: bool) -> list[str]:
 
 def _changes(point: PointReport) -> str:
     parts = [
-        _plural(count, word)
+        plural(count, word)
         for count, word in (
             (point.created, "new object"),
             (point.modified, "modified file"),
@@ -60,7 +61,7 @@ def _cost(point: PointReport) -> str:
     if point.kind == "increment" and point.changed_bytes:
         text += f" for {size(point.changed_bytes)} of changed files"
     if point.deltas:
-        text += f" ({_plural(point.deltas, 'delta')} saved {size(point.saved_bytes)})"
+        text += f" ({plural(point.deltas, 'delta')} saved {size(point.saved_bytes)})"
     return text
 
 
@@ -71,7 +72,7 @@ def _concerns(point: PointReport) -> list[str]:
     if point.uncertified_because:
         lines.append(f"  uncertified: {point.uncertified_because}")
     if point.misses:
-        count = _plural(len(point.misses), "change")
+        count = plural(len(point.misses), "change")
         lines.append(f"  zfs diff missed {count}, found through the send stream: {_some(point.misses)}")
     lines += [f"  skipped {path}: {reason}" for path, reason in point.skipped[:_MOST_NAMED]]
     if len(point.skipped) > _MOST_NAMED:

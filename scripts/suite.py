@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,8 @@ class Group:
 
     name: str
     zfs: bool
-    tests: list[str]  # pytest's node ids
+    files: list[str]
+    expected: int  # tests
 
 
 @dataclass(slots=True)
@@ -61,8 +63,9 @@ class Collection:
     """A pytest plug-in that remembers what pytest would run."""
 
     def __init__(self) -> None:
-        self.tests: list[tuple[str, bool]] = []  # node id, whether marked zfs
-        self.paths: list[str] = []  # the arguments that select tests by their place
+        self.tests: list[tuple[str, bool]] = []  # file, whether marked zfs
+        self.places: list[str] = []  # the arguments that name files, directories or tests
+        self.marks = ""  # the expression of -m
         self.broken = 0
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -71,47 +74,62 @@ class Collection:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take the tests that the arguments select."""
-        self.tests = [(item.nodeid, item.get_closest_marker("zfs") is not None) for item in session.items]
-        self.paths = session.config.known_args_namespace.file_or_dir
+        config = session.config
+        self.tests = [
+            (item.nodeid.partition("::")[0], item.get_closest_marker("zfs") is not None)
+            for item in session.items
+        ]
+        self.places = config.known_args_namespace.file_or_dir
+        self.marks = config.option.markexpr
 
 
 class Runner:
     """Runs groups side by side; a signal ends those that run and starts no more."""
 
-    def __init__(self, home: Path, options: list[str], on_host: bool) -> None:
+    def __init__(self, home: Path, arguments: list[str], collected: Collection, *, on_host: bool) -> None:
         self.home = home
-        self.options = options
+        self.options = [argument for argument in arguments if argument not in collected.places]
+        self.tests = [place for place in collected.places if "::" in place]
+        self.marks = f"({collected.marks}) and " if collected.marks else ""
         self.on_host = on_host
-        self.stopping = False
+        self.stopping = threading.Event()
         self.running: list[subprocess.Popen[bytes]] = []
         signal.signal(signal.SIGINT, self.stop)
         signal.signal(signal.SIGTERM, self.stop)
 
     def stop(self, number: int, _frame: object) -> NoReturn:
         """End what runs, and with it this program."""
-        self.stopping = True
+        self.stopping.set()
         for process in self.running:
             process.terminate()
         sys.exit(128 + number)
 
+    def command(self, group: Group) -> list[str]:
+        """Build the command line of a group: its files, or the tests in them that were asked for."""
+        pytest_program = str(Path(sys.executable).with_name("pytest"))
+        command = [pytest_program, "--no-header", "-p", "no:cacheprovider", f"--junitxml={self.junit(group)}"]
+        command += [*self.options, "-m", f"{self.marks}{'' if group.zfs else 'not '}zfs"]
+        for file in group.files:
+            command += [test for test in self.tests if test.startswith(f"{file}::")] or [file]
+        if not group.zfs:
+            return command
+        return [
+            "scripts/zfs-lab",
+            *(["--host"] if self.on_host else ["--timeout", str(LAB_SECONDS)]),
+            *command,
+        ]
+
     def run(self, group: Group) -> int:
         """Run one group, its lines shown as they come; its exit code."""
-        if self.stopping:
+        if self.stopping.is_set():
             return 1
-        tests = self.home / f"{group.name}.tests"
-        tests.write_text("\n".join(group.tests) + "\n")
-        command = [str(Path(sys.executable).with_name("pytest")), "--no-header", *self.options, f"@{tests}"]
-        command += ["-p", "no:cacheprovider", "-o", "junit_family=xunit1", f"--junitxml={self.junit(group)}"]
-        if group.zfs:
-            place = ["--host"] if self.on_host else ["--timeout", str(LAB_SECONDS)]
-            command = ["scripts/zfs-lab", *place, *command]
         started = time.monotonic()
-        say(f"[{group.name}] {len(group.tests)} tests")
+        say(f"[{group.name}] {group.expected} tests")
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            self.command(group), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self.running.append(process)
-        if self.stopping:  # the signal came just before
+        if self.stopping.is_set():  # the signal came just before
             process.terminate()
         assert process.stdout is not None
         for line in process.stdout:
@@ -136,8 +154,7 @@ def main(arguments: list[str]) -> int:
     total = Total(failed=len(failed_checks) + collected.broken)
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE.resolve(), prefix="tests-") as home:
-        options = [argument for argument in arguments if argument not in collected.paths]
-        runner = Runner(Path(home), options, on_host)
+        runner = Runner(Path(home), arguments, collected, on_host=on_host)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             codes = list(pool.map(runner.run, groups))
         for group, code in zip(groups, codes, strict=True):
@@ -187,19 +204,16 @@ def collect(arguments: list[str]) -> Collection:
 
 def deal(tests: list[tuple[str, bool]]) -> list[Group]:
     """Deal the files, the longest first, each to the group with the least to do; groups on ZFS first."""
-    known: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    known = durations()
     groups = []
     for zfs, name in ((True, "zfs"), (False, "host")):
-        files: dict[str, list[str]] = defaultdict(list)
-        for test, marked in tests:
-            if marked is zfs:
-                files[test.partition("::")[0]].append(test)
-        load = {file: known.get(file, 1.0) * len(ids) for file, ids in files.items()}
-        hands: list[list[str]] = [[] for _ in range(min(AT_ONCE, len(files)))]
-        for file in sorted(files, key=load.__getitem__, reverse=True):
+        sizes = Counter(file for file, marked in tests if marked is zfs)
+        load = {file: known.get(file, 1.0) * size for file, size in sizes.items()}
+        hands: list[list[str]] = [[] for _ in range(min(AT_ONCE, len(sizes)))]
+        for file in sorted(sizes, key=load.__getitem__, reverse=True):
             min(hands, key=lambda hand: sum(load[one] for one in hand)).append(file)
         for number, hand in enumerate(hands, 1):
-            groups.append(Group(f"{name}-{number}", zfs, [test for file in hand for test in files[file]]))
+            groups.append(Group(f"{name}-{number}", zfs, hand, sum(sizes[file] for file in hand)))
     return groups
 
 
@@ -214,7 +228,7 @@ def count(group: Group, code: int, junit: Path, total: Total) -> None:
         }
     failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
-    silent = max(len(group.tests) - len(cases), 0)
+    silent = max(group.expected - len(cases), 0)
     if silent:
         say(f"[{group.name}] {silent} tests gave no result (exit code {code})")
     total.passed += len(cases) - failed - skipped
@@ -222,14 +236,22 @@ def count(group: Group, code: int, junit: Path, total: Total) -> None:
     total.failed += max(failed + silent, code != 0)
     if group.zfs:
         total.on_zfs += len(cases) - skipped
+    modules = {file.removesuffix(".py").replace("/", "."): file for file in group.files}
     for case in cases:
-        total.seconds[case.attrib["file"]].append(float(case.attrib["time"]))
+        for module, file in modules.items():
+            if f"{case.attrib['classname']}.".startswith(f"{module}."):
+                total.seconds[file].append(float(case.attrib["time"]))
+
+
+def durations() -> dict[str, float]:
+    """Recall the seconds per test of each file, as far as they are known."""
+    known: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    return known
 
 
 def remember(total: Total) -> None:
     """Keep how long the files took, for the next deal."""
-    known = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
-    known |= {file: round(sum(times) / len(times), 3) for file, times in total.seconds.items()}
+    known = durations() | {file: round(sum(times) / len(times), 3) for file, times in total.seconds.items()}
     DURATIONS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 

@@ -72,10 +72,18 @@ class PointBuilder:
         self._last_number = last_number
         self._numbers: dict[Identity, int] = {}
         self._absent: set[Identity] = set()
+        self._new_here: set[Identity] = set()
         self.stats = PointStats()
 
     def add(self, changes: ChangeSet) -> None:
-        """Write the records of all changes. Raises RemoteError when packs cannot be uploaded."""
+        """Write the records of all changes. Raises RemoteError when packs cannot be uploaded.
+
+        An object the last point did not have gets a new number even if the overlay knows it from before:
+        what happened to it in an excluded place nobody has seen.
+        """
+        self._new_here = {
+            each.identity for each in changes.objects if changes.places[each.identity][0] is None
+        }
         for change in changes.objects:
             try:
                 self._object(change)
@@ -144,7 +152,7 @@ class PointBuilder:
 
     def _number(self, identity: Identity, old_path: bytes | None) -> int:
         number = self._numbers.get(identity)
-        if number is None and self._view is not None:
+        if number is None and self._view is not None and identity not in self._new_here:
             number = self._view.number_of(*identity)
         if number is None:
             self._last_number += 1
@@ -169,7 +177,9 @@ class PointBuilder:
         self._writer.add(NameRecord(parent, change.name, child))
 
     def _leads_there_already(self, change: NameChange, child: int) -> bool:
-        if self._view is None or (parent := self._view.number_of(*change.parent)) is None:
+        if self._view is None or change.parent in self._new_here:
+            return False
+        if (parent := self._view.number_of(*change.parent)) is None:
             return False
         node = self._view.child(self._view.node(parent), change.name)
         return node is not None and node.object == child

@@ -85,7 +85,11 @@ class Reconciler:
         if identity.generation > self._old_txg:
             return None
         found = locate(self._old, {identity.number}).get(identity.number, ())
-        return next((path for path in found if self._old.identity(path) == identity), None)
+        return next((path for path in found if self._was(path, directory=True) == identity), None)
+
+    def _was(self, path: bytes, *, directory: bool = False) -> Identity | None:
+        """Return what the last point had at `path`: nothing where it was excluded, whatever lay there."""
+        return None if self._excludes.covers(path, directory=directory) else self._old.identity(path)
 
     def _mention_changed_links(self, work: DirectoryComparison) -> None:
         forward = self._translation(work)
@@ -144,7 +148,7 @@ class Reconciler:
                 if self._new.identity(name) == identity and not self._excludes.covers(name, directory=False)
             )  # fmt: skip
             work.old_paths.setdefault(identity, set()).update(
-                name for name in {*was, *map(backward, paths)} if self._old.identity(name) == identity
+                name for name in {*was, *map(backward, paths)} if self._was(name) == identity
             )
             info = self._new.lstat(next(iter(paths)))
             assert info is not None, "a snapshot's names do not vanish"
@@ -157,7 +161,7 @@ class Reconciler:
             for name in names:
                 if not self._excludes.covers(name, directory=False):
                     work.new_paths[identity].add(name)
-                    if self._old.identity(backward(name)) == identity:
+                    if self._was(backward(name)) == identity:
                         work.old_paths[identity].add(backward(name))
         for identity in several:
             several[identity] = tuple(sorted(work.new_paths[identity]))
@@ -211,7 +215,9 @@ class Reconciler:
     def _donor(self, names: tuple[bytes, ...]) -> bytes | None:
         for name in names:
             info = self._old.lstat(name)
-            if info is not None and stat.S_ISREG(info.st_mode) and name not in self._retry:
+            if info is None or not stat.S_ISREG(info.st_mode) or name in self._retry:
+                continue
+            if not self._excludes.covers(name, directory=False):
                 return name
         return None
 

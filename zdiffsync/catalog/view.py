@@ -7,7 +7,7 @@ in the base; who needs to know asks restic.
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from zdiffsync.catalog.schema import ContentRow, DirentRow, ObjectRow, PackRow, VersionRow
 from zdiffsync.catalog.values import row_content, row_entry
@@ -90,9 +90,12 @@ class PointView:
         return Node(number, base_path)
 
     def number_of(self, zfs_object: int, generation: int) -> int | None:
-        """Return the number of the object with this ZFS identity, if the overlay has it."""
+        """Return the number of the object with this ZFS identity, if the overlay has it.
+
+        One that was gone for a while, into an excluded place, has several: the last is the living one.
+        """
         return self._connection.execute(
-            select(ObjectRow.number).where(
+            select(func.max(ObjectRow.number)).where(
                 ObjectRow.chain == self.chain,
                 ObjectRow.zfs_object == zfs_object,
                 ObjectRow.generation == generation,

@@ -156,12 +156,10 @@ def job(options: argparse.Namespace, kernel: Kernel) -> Job:
     """Describe what to run, with a clean environment and the directories the lab must see."""
     cwd = str(Path.cwd())
     tools = CACHE / "zfs-userland"
-    libraries = f"lib/{platform.machine()}-linux-gnu"
-    path = [f"{tools}/usr/sbin", f"{tools}/sbin", *os.environ.get("PATH", os.defpath).split(":")]
-    path += ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    path = [f"{tools}/sbin", *os.environ.get("PATH", os.defpath).split(":"), *os.defpath.split(":")]
     env = {
-        "PATH": ":".join(dict.fromkeys(path)),
-        "LD_LIBRARY_PATH": f"{tools}/{libraries}:{tools}/usr/{libraries}",
+        "PATH": ":".join(dict.fromkeys([*path, "/usr/sbin", "/sbin"])),
+        "LD_LIBRARY_PATH": f"{tools}/lib/{platform.machine()}-linux-gnu",
         "HOME": os.environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",
         "TMPDIR": "/mnt/tmp",

@@ -5,6 +5,7 @@ Rule: every error a user can cause ends as one sentence on stderr and the code o
 
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -23,6 +24,7 @@ from zdiffsync.cli.run import run
 from zdiffsync.errors import ExitCode, ZdiffsyncError
 
 _INTERRUPTED = 130
+_DEEP = 20_000
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,6 +57,10 @@ for command in (init, run, points, ls, cat, restore):
 def main() -> None:
     """Run the command line and leave with its exit code; SIGTERM ends it as tidily as Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A restore goes down one call and one open directory a level, and trees can be a thousand levels deep.
+    sys.setrecursionlimit(_DEEP)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     sys.exit(invoke(sys.argv[1:]))
 
 

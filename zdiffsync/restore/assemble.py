@@ -126,7 +126,14 @@ class Assembler:
         elif self._wanted(entry, there):
             self._place_other(node, place, entry, version, there)
         else:
-            self._report.kept += 1
+            self._keep(node, place, entry)
+
+    def _keep(self, node: Node, place: Place, entry: Entry) -> None:
+        self._report.kept += 1
+        if self._overwrite is Overwrite.CHANGED:
+            apply_metadata(place.directory, place.name, entry, self._report.warn)
+            if node.object is not None:
+                self._placed.setdefault(node.object, place.path)
 
     def _place_directory(self, node: Node, place: Place, entry: Entry, there: os.stat_result | None) -> None:
         self._report.directories += 1
@@ -146,7 +153,8 @@ class Assembler:
             os.mkdir(place.name, 0o700, dir_fd=place.directory)
         with _directory(place) as inside:
             self._fill(node, inside, place.path)
-        apply_metadata(place.directory, place.name, entry, self._report.warn)
+        if there is None or self._overwrite is not Overwrite.NEVER:
+            apply_metadata(place.directory, place.name, entry, self._report.warn)
 
     def _fill(self, node: Node, directory: int, path: bytes) -> None:
         overlay = self._view.names(node)
@@ -202,9 +210,11 @@ class Assembler:
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=place.directory
         )
         try:
-            if content is not None:
-                self._write(fd, self._open_content(content, node.base_path), entry)
-            os.close(fd)
+            try:
+                if content is not None:
+                    self._write(fd, self._open_content(content, node.base_path), entry)
+            finally:
+                os.close(fd)
             if version is None:
                 apply_metadata(place.directory, temporary, entry, self._report.warn)
             _remove(place, in_the_way)

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from zdiffsync.errors import ZfsError
-from zdiffsync.external.files import FileSource, data_ranges
+from zdiffsync.external.files import FileSource
 from zdiffsync.external.tree import SnapshotTree
 from zdiffsync.model.entry import EntryType
 
@@ -154,7 +154,7 @@ def test_data_ranges_cover_all_data(root, pieces):
         for start, length in pieces:
             os.pwrite(fd, b"\xa5" * length, start)
         os.ftruncate(fd, 4 << 20)
-        ranges = list(data_ranges(fd, 4 << 20))
+        ranges = list(FileSource(fd).data_ranges())
         assert ranges == sorted(ranges)
         assert all(start < end <= 4 << 20 for start, end in ranges)
         for start, length in pieces:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from zdiffsync.backup.changes import ObjectChange
 from zdiffsync.backup.packer import Packer
 from zdiffsync.catalog.view import PointView
-from zdiffsync.external.files import FileSource, data_ranges
+from zdiffsync.external.files import FileSource
 from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.format.align_ranges import normalized, partitioned
 from zdiffsync.format.delta_encode import encode_windows
 from zdiffsync.format.delta_policy import DeltaPolicy
 from zdiffsync.format.delta_pool import DeltaPool
@@ -114,7 +115,7 @@ class ContentStore:
         with self._new.opened(change.names[0]) as fd:
             if size < self._settings.large_file:
                 return self._store_small(change, FileSource(fd), previous)
-            return self._store_large(change, FileSource(fd), fd, previous)
+            return self._store_large(change, FileSource(fd), previous)
 
     def _store_small(self, change: ObjectChange, new: FileSource, previous: Previous | None) -> int:
         data = new.read(0, new.size)
@@ -148,10 +149,10 @@ class ContentStore:
             self.stats.reused += 1
         return number
 
-    def _store_large(self, change: ObjectChange, new: FileSource, fd: int, previous: Previous | None) -> int:
+    def _store_large(self, change: ObjectChange, new: FileSource, previous: Previous | None) -> int:
         old_path = change.old_path or change.donor
         if self._old is None or old_path is None or previous is None:
-            return self._store_windows(change, new, fd, None, None)
+            return self._store_windows(change, new, None, None)
         with self._old.opened(old_path) as old_fd:
             old = FileSource(old_fd)
             # A donor's content is another object's: even if equal it is referred to through a delta.
@@ -159,21 +160,20 @@ class ContentStore:
                 self._progress(new.size)
                 return previous.content
             source = previous if self._depth(previous) < self._settings.max_depth else None
-            return self._store_windows(change, new, fd, old if source else None, source)
+            return self._store_windows(change, new, old if source else None, source)
 
     def _unchanged(self, change: ObjectChange, old: FileSource, new: FileSource) -> bool:
         if old.size != new.size:
             return False
-        if change.ranges is not None:
-            pieces = [(start, min(end, new.size)) for start, end in change.ranges]
-        else:
-            pieces = [(0, new.size)]
-        for start, end in pieces:
-            for at in range(start, end, _BLOCK):
-                count = min(_BLOCK, end - at)
-                self.stats.bytes_read += 2 * count
-                if old.read(at, count) != new.read(at, count):
-                    return False
+        # The stream also reports holes that were there before: only where either has data can they differ.
+        data = normalized([*old.data_ranges(), *new.data_ranges()], new.size)
+        for start, end in normalized(change.ranges or [(0, new.size)], new.size):
+            for low, high, inside in partitioned(data, start, end):
+                for at in range(low, high, _BLOCK) if inside else ():
+                    count = min(_BLOCK, high - at)
+                    self.stats.bytes_read += 2 * count
+                    if old.read(at, count) != new.read(at, count):
+                        return False
         return True
 
     def _depth(self, previous: Previous) -> int:
@@ -185,7 +185,6 @@ class ContentStore:
         self,
         change: ObjectChange,
         new: FileSource,
-        fd: int,
         old: FileSource | None,
         source: Previous | None,
     ) -> int:
@@ -194,7 +193,7 @@ class ContentStore:
         extents = change.ranges if old is not None and change.old_path is not None else None
         encoded = encode_windows(
             new, old, sink,
-            extents=extents, data_ranges=data_ranges(fd, new.size),
+            extents=extents, data_ranges=new.data_ranges(),
             pool=self._pool, policy=self._settings.policy, progress=self._progress,
         )  # fmt: skip
         blob = sink.put(encoded.table)

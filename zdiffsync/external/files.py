@@ -28,16 +28,15 @@ class FileSource:
             length -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-
-def data_ranges(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the (start, end) of a file's data in bytes, leaving out its holes."""
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        at = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, min(at, size)
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the (start, end) of the file's data in bytes, leaving out its holes."""
+        at = 0
+        while at < self.size:
+            try:
+                start = os.lseek(self._fd, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            at = os.lseek(self._fd, start, os.SEEK_HOLE)
+            yield start, min(at, self.size)

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import struct
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from zdiffsync.model.entry import Entry, EntryType
 
 _STEP = 3500  # bytes; well below PATH_MAX with the /proc prefix in front
 _HANDLE_BYTES = 128
+_KEPT_OPEN = 16  # far more than are in use at one time
+_OPENAT2 = 437  # the same on every architecture
+_RESOLVE_NO_SYMLINKS = 0x04
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,6 +48,7 @@ class SnapshotTree:
 
     def __init__(self, root: bytes) -> None:
         self.root = root
+        self._opened: OrderedDict[bytes, int] = OrderedDict()
         try:
             self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -56,7 +61,8 @@ class SnapshotTree:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        os.close(self._fd)
+        for fd in (self._fd, *self._opened.values()):
+            os.close(fd)
 
     @property
     def descriptor(self) -> int:
@@ -66,18 +72,30 @@ class SnapshotTree:
     @contextmanager
     def _reach(self, path: bytes) -> Iterator[tuple[int, bytes]]:
         """Give (directory descriptor, short path) that names `path`."""
-        opened: list[int] = []
-        base = self._fd
+        head, _, name = path.rpartition(b"/")
+        yield self._directory(head), name or b"."
+
+    def _directory(self, path: bytes) -> int:
+        """Return an open descriptor of a directory; the last few stay open, for paths come in clusters."""
+        if not path:
+            return self._fd
+        if path in self._opened:
+            self._opened.move_to_end(path)
+            return self._opened[path]
+        steps: list[int] = []
+        rest = path
         try:
-            while len(path) > _STEP:
-                cut = path.rindex(b"/", 0, _STEP)
-                base = os.open(path[:cut], os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=base)
-                opened.append(base)
-                path = path[cut + 1 :]
-            yield base, path or b"."
+            while rest:
+                cut = len(rest) if len(rest) <= _STEP else rest.rindex(b"/", 0, _STEP)
+                steps.append(_open_directory(steps[-1] if steps else self._fd, rest[:cut]))
+                rest = rest[cut + 1 :]
+            self._opened[path] = steps.pop()
         finally:
-            for fd in opened:
+            for fd in steps:
                 os.close(fd)
+        if len(self._opened) > _KEPT_OPEN:
+            os.close(self._opened.popitem(last=False)[1])
+        return self._opened[path]
 
     def lstat(self, path: bytes) -> os.stat_result | None:
         """Stat `path` itself; None when it is not there."""
@@ -153,6 +171,19 @@ class SnapshotTree:
                     break
             else:
                 stack.pop()
+
+
+def _open_directory(base: int, path: bytes) -> int:
+    """Open a directory below `base` with openat2, which, unlike open, follows no symlink on the way.
+
+    Raises NotADirectoryError where one stands in the way: what is behind it has another path.
+    """
+    how = struct.pack("QQQ", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    fd: int = _libc.syscall(ctypes.c_long(_OPENAT2), base, path, how, ctypes.c_size_t(len(how)))
+    if fd >= 0:
+        return fd
+    code = errno.ENOTDIR if ctypes.get_errno() == errno.ELOOP else ctypes.get_errno()
+    raise OSError(code, os.strerror(code), path)
 
 
 def _xattrs(name: bytes) -> tuple[tuple[bytes, bytes], ...]:

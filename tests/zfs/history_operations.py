@@ -25,8 +25,8 @@ GROWING = (
     "copy",
 )
 _REFUSED = {
-    errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY,
-    errno.EPERM,
+    errno.EBUSY, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR,
+    errno.ENOTEMPTY, errno.EPERM, errno.EXDEV,
 }  # fmt: skip
 _MOST_OPEN = 4
 
@@ -391,7 +391,7 @@ def store_again(world: World, turn: Turn) -> None:
 @operation
 def reuse_numbers(world: World, turn: Turn) -> None:
     """Remove files, then remount, so that new files get their object numbers."""
-    if turn.rng.random() < 0.7:
+    if world.children or turn.rng.random() < 0.7:
         raise NothingThereError
     for _ in range(2):
         world.remove(turn.pick(stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK))

@@ -11,6 +11,8 @@ import shutil
 import stat
 from typing import BinaryIO
 
+from machine import sh
+
 NAMES = (
     b"a", b"b", b"c", b"d", b"new\nline", b"ta\tb", b"back\\0040slash", b" sp ace ", b"inv\xff\xfe",
     "caf\u00e9".encode(), b"-rf", b"x" * 255,
@@ -28,7 +30,7 @@ class World:
     """The mounted tree of a dataset, and whatever holds its files open.
 
     `stale` and `mapped` are object numbers that `zfs diff` may be wrong about: of files that have lost one of
-    several names, and of files stored into through memory.
+    several names, and of files stored into through memory. `children` are datasets mounted in the tree.
     """
 
     def __init__(self, root: bytes, dataset: str) -> None:
@@ -37,6 +39,7 @@ class World:
         self.maps: list[mmap.mmap] = []
         self.stale: set[int] = set()
         self.mapped: set[int] = set()
+        self.children: list[str] = []
 
     def __call__(self, path: bytes) -> bytes:
         """Return the absolute path."""
@@ -140,6 +143,14 @@ class Turn:
         if not paths:
             raise NothingThereError
         return self.rng.choice(paths)
+
+
+def destroy(dataset: str) -> None:
+    """Destroy a dataset with all below it, held snapshots too."""
+    for snapshot in sh("zfs", "list", "-Hro", "name", "-t", "snapshot", dataset).split():
+        for row in sh("zfs", "holds", "-H", snapshot).splitlines():
+            sh("zfs", "release", row.split("\t")[1], snapshot)
+    sh("zfs", "destroy", "-R", "-f", dataset)
 
 
 def punch(path: bytes, offset: int, length: int) -> None:

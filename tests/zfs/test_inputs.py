@@ -178,6 +178,7 @@ def test_one_byte_of_four_gigabytes_is_one_small_upload(inputs: Inputs) -> None:
     report = inputs.reports[SPARSE, "b"]
     assert report["uploaded_bytes"] < 100_000
     assert report["modified"] == 1
+    assert report["read_bytes"] < 20 << 20
 
 
 def test_a_sparse_file_keeps_its_holes(inputs: Inputs) -> None:

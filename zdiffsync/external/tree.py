@@ -178,7 +178,9 @@ def _open_directory(base: int, path: bytes) -> int:
 
     Raises NotADirectoryError where one stands in the way: what is behind it has another path.
     """
-    how = struct.pack("QQQ", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    # Without O_NOFOLLOW the kernel's protected_symlinks may refuse a last symlink before we can.
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    how = struct.pack("QQQ", flags, 0, _RESOLVE_NO_SYMLINKS)
     fd: int = _libc.syscall(ctypes.c_long(_OPENAT2), base, path, how, ctypes.c_size_t(len(how)))
     if fd >= 0:
         return fd

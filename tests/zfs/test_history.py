@@ -125,7 +125,8 @@ def test_every_point_of_a_random_history_comes_back(pool: str, tmp_path: Path) -
         run_state_machine_as_test(
             History,
             settings=settings(
-                max_examples=EXAMPLES, derandomize="ZDIFFSYNC_EXAMPLES" not in os.environ, stateful_step_count=7, deadline=None, database=None, print_blob=True,
+                max_examples=EXAMPLES, derandomize="ZDIFFSYNC_EXAMPLES" not in os.environ,
+                stateful_step_count=7, deadline=None, database=None, print_blob=True,
                 phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
             ),
         )  # fmt: skip

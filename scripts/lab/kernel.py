@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import secrets
 import signal
 import socket
@@ -23,7 +22,7 @@ from typing import BinaryIO
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 CACHE = Path(os.environ["ZDIFFSYNC_CACHE"])
-PARTS = ("linux", "spl.ko", "zfs.ko")
+KERNEL = CACHE / "zfs-lab"  # linux, spl.ko and zfs.ko, brought there by scripts/setup
 
 
 class LabError(Exception):
@@ -48,18 +47,6 @@ class Kernel:
                 "this machine forbids ptrace, as a container without the capability SYS_PTRACE does\n" + said
             )
         return said[-3000:].strip()
-
-
-def parts() -> Path:
-    """Find the directory of the kernel and its modules; raises LabError."""
-    if platform.machine() != "x86_64":
-        raise LabError(
-            f"the lab runs on x86_64 only, and this machine is {platform.machine()}: use --host with ZFS"
-        )
-    for place in (CACHE / "zfs-lab", CHECKOUT.parent / "shared" / "zfs-lab" / "prebuilt"):
-        if all((place / part).is_file() for part in PARTS):
-            return place.resolve()
-    raise LabError(f"no kernel in {CACHE}/zfs-lab: build it once with scripts/zfs-lab-build (about 15 min)")
 
 
 def memory_directory(needed: int) -> str:
@@ -111,7 +98,7 @@ def _command(folder: Path, memory: int, images: Sequence[str], line: int) -> lis
         raise LabError(f"the lab cannot start from a path with a quotation mark: {HERE}")
     program, *arguments = [f'"{word}"' if " " in word else word for word in first_process]
     return [
-        str(parts() / "linux"),
+        str(KERNEL / "linux"),
         *("rootfstype=hostfs", "rootflags=/", "rw", "quiet", f"mem={memory >> 20}M"),
         *(f"uml_dir={folder}", f"umid=lab-{secrets.token_hex(8)}"),
         *("con=null", "con0=null,fd:2", "ssl=null", f"ssl1=fd:{line}"),

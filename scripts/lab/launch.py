@@ -22,7 +22,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from frames import Job, Kind, receive, send, write_all
-from kernel import CACHE, CHECKOUT, Kernel, LabError, parts, running
+from kernel import CACHE, CHECKOUT, KERNEL, Kernel, LabError, running
 
 FAILED = 125  # our own failure, as with env(1)
 TIMED_OUT = 124  # as with timeout(1)
@@ -109,9 +109,9 @@ def on_this_machine(options: argparse.Namespace) -> NoReturn:
 
 def in_the_lab(options: argparse.Namespace) -> int:
     """Run the command in the lab; its exit code. Raises LabError, Ended."""
-    setup = [str(CHECKOUT / "scripts" / "setup"), "zfs"]
+    setup = [str(CHECKOUT / "scripts" / "setup"), "lab"]
     if subprocess.run(setup, stdin=subprocess.DEVNULL, check=False).returncode != 0:
-        raise LabError("ZFS's own tools are missing, see above")
+        raise LabError("it cannot be set up, see above")
     for number in ENDING:
         signal.signal(number, on_signal)
     # Reading a terminal from the background is then an error, which we take for no input.
@@ -169,7 +169,7 @@ def job(options: argparse.Namespace, kernel: Kernel) -> Job:
         argv=options.command,
         cwd=cwd,
         env=env | options.env,
-        modules=[str(parts() / "spl.ko"), str(parts() / "zfs.ko")],
+        modules=[str(KERNEL / "spl.ko"), str(KERNEL / "zfs.ko")],
         visible=list(
             dict.fromkeys(map(str, (cwd, CHECKOUT, CACHE, sys.prefix, sys.base_prefix, kernel.folder)))
         ),

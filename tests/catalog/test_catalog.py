@@ -269,7 +269,7 @@ def test_a_newer_version_is_refused_and_left_alone(path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(CatalogError, match="has version 99, this zdiffsync knows 1; upgrade zdiffsync"):
+    with pytest.raises(CatalogError, match="has version 99, this zdiffsync knows 2; upgrade zdiffsync"):
         Catalog(path)
     assert rows(path)["point"] == 1
 
@@ -296,11 +296,25 @@ def test_migration(path, monkeypatch, old):
     connection.close()
 
 
+def test_a_catalog_of_version_1_gets_the_index_of_names(path):
+    filled(path, manifest(0))
+    connection = sqlite3.connect(path)
+    connection.execute("DROP INDEX dirent_child")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    filled(path, manifest(1))
+    connection = sqlite3.connect(path)
+    assert "dirent_child" in {row[1] for row in connection.execute("PRAGMA index_list(dirent)")}
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+
+
 def test_a_migration_that_fails_changes_nothing(path, monkeypatch):
     filled(path, manifest(0))
     before = rows(path)
-    monkeypatch.setattr(database, "VERSION", 2)
-    monkeypatch.setattr(database, "MIGRATIONS", ((), ("CREATE TABLE second (a)", "ALTER TABLE none ADD b")))
+    monkeypatch.setattr(database, "VERSION", 3)
+    steps = ((), (), ("CREATE TABLE second (a)", "ALTER TABLE none ADD b"))
+    monkeypatch.setattr(database, "MIGRATIONS", steps)
     with pytest.raises(CatalogError, match="no such table: none"):
         Catalog(path)
     assert rows(path) == before

@@ -19,6 +19,7 @@ DEFAULTS = {
     "state_dir": "/var/lib/zdiffsync", "staging_dir": None, "staging_space": "1GiB", "pack_size": "64MiB",
     "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": "7MiB", "base_every": "30d",
     "base_when_increments_exceed": 0.5, "transfers": 4, "bwlimit": None,
+    "cache_size": "1GiB",
 }  # fmt: skip
 
 
@@ -43,8 +44,8 @@ def test_every_key_has_its_default(config, monkeypatch):
 
 def test_defaults_are_read_as_sizes_and_times(config):
     found = load(config(NEEDED))
-    assert [found.size(key) for key in ("staging_space", "pack_size", "large_file", "upload_rate")] == [
-        1 << 30, 64 << 20, 1 << 20, 7 << 20,
+    assert [found.size(key) for key in ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size")] == [
+        1 << 30, 64 << 20, 1 << 20, 7 << 20, 1 << 30,
     ]  # fmt: skip
     assert found.base_age() == timedelta(days=30)
 
@@ -54,6 +55,7 @@ def test_every_key_can_be_set(config):
         'exclude = ["*.o"]\nhost = "h"\nstate_dir = "~/s"\nstaging_dir = "~/t"\nstaging_space = 1000\n'
         'pack_size = "1M"\nlarge_file = "2.5k"\nmax_delta_depth = 0\nupload_rate = "1T"\nbase_every = "2w"\n'
         'base_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
+        'cache_size = "10G"\n'
         '[[dataset]]\nname = "a/b c"\nrecursive = true\nexclude = ["x"]\n[[dataset]]\nname = "d"\n'
     )
     found = load(config(text))

@@ -15,7 +15,10 @@ from zdiffsync.catalog.schema import VERSION, Base
 from zdiffsync.errors import CatalogError
 
 # Statements that bring a catalog from version N to N + 1; index 0 stays empty since 1 is the first.
-MIGRATIONS: tuple[tuple[str, ...], ...] = ((),)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("CREATE INDEX dirent_child ON dirent (chain, child)",),
+)
 
 
 def open_engine(path: Path) -> Engine:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-VERSION = 1
+VERSION = 2
 
 
 class Base(DeclarativeBase):
@@ -70,7 +70,10 @@ class DirentRow(Base):
     """A name in a directory object and what it leads to (child NULL: the base's name is gone)."""
 
     __tablename__ = "dirent"
-    __table_args__ = (Index("dirent_name", "chain", "parent", "name"),)
+    __table_args__ = (
+        Index("dirent_name", "chain", "parent", "name"),
+        Index("dirent_child", "chain", "child"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     chain: Mapped[int] = mapped_column(ForeignKey("chain.id"))

@@ -5,7 +5,10 @@ Rule: answers only for the overlay. A Node that has a base path but no object ma
 in the base; who needs to know asks restic.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
@@ -14,6 +17,9 @@ from zdiffsync.catalog.values import row_content, row_entry
 from zdiffsync.errors import CatalogError
 from zdiffsync.format.manifest import ContentRecord, PackRecord
 from zdiffsync.model.entry import Entry
+
+_Item = TypeVar("_Item")
+_AT_ONCE = 500  # values in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,55 @@ class PointView:
         ).one()[0]
         return Node(number, base_path)
 
+    def overlaid(self, base_paths: Iterable[bytes]) -> dict[bytes, int]:
+        """Return the object numbers of those base paths that the overlay knows."""
+        return {
+            row.base_path: row.number
+            for part in _parts(base_paths)
+            for row in self._connection.execute(
+                select(ObjectRow.base_path, ObjectRow.number).where(
+                    ObjectRow.chain == self.chain, ObjectRow.base_path.in_(part)
+                )
+            )
+        }
+
+    def paths(self, node: Node) -> list[bytes]:
+        """Return every path of the object at `node` that the overlay knows, sorted.
+
+        Further names of a hard-linked file that nothing has touched since the base are not among them.
+        """
+        return sorted(self._paths(node))
+
+    def _paths(self, node: Node) -> Iterator[bytes]:
+        if node.base_path == b"":
+            yield b""
+            return
+        if node.object is not None:
+            rows = self._connection.execute(
+                select(DirentRow.parent, DirentRow.name).where(
+                    DirentRow.chain == self.chain, DirentRow.child == node.object, self._valid(DirentRow)
+                )
+            ).all()
+            for row in rows:
+                yield from (_join(path, row.name) for path in self._paths(self.node(row.parent)))
+        if node.base_path is not None:
+            head, _, name = node.base_path.rpartition(b"/")
+            parent = self._base_node(head)
+            if name not in self.names(parent):
+                yield from (_join(path, name) for path in self._paths(parent))
+
+    def link_counts(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Return how many names of these objects the overlay has; 0, and no key, where it has none."""
+        return {
+            row.child: row.names
+            for part in _parts(numbers)
+            for row in self._connection.execute(
+                select(DirentRow.child, func.count().label("names"))
+                .where(DirentRow.chain == self.chain, DirentRow.child.in_(part), self._valid(DirentRow))
+                .group_by(DirentRow.child)
+            )
+        }
+
     def number_of(self, zfs_object: int, generation: int) -> int | None:
         """Return the number of the object with this ZFS identity, if the overlay has it.
 
@@ -110,6 +165,30 @@ class PointView:
             )
         ).first()
         return None if row is None else Version(row_entry(row), row.content)  # type: ignore[arg-type]
+
+    def versions(self, numbers: Iterable[int]) -> dict[int, Version]:
+        """Return metadata and content of many objects; those that are still the base's have no key."""
+        return {
+            row.object: Version(row_entry(row), row.content)  # type: ignore[arg-type]
+            for part in _parts(numbers)
+            for row in self._connection.execute(
+                select(VersionRow.__table__).where(
+                    VersionRow.chain == self.chain, VersionRow.object.in_(part), self._valid(VersionRow)
+                )
+            )
+        }
+
+    def zfs_objects(self, numbers: Iterable[int]) -> dict[int, int]:
+        """Return the ZFS object numbers (st_ino) of objects by their numbers here."""
+        return {
+            row.number: row.zfs_object
+            for part in _parts(numbers)
+            for row in self._connection.execute(
+                select(ObjectRow.number, ObjectRow.zfs_object).where(
+                    ObjectRow.chain == self.chain, ObjectRow.number.in_(part)
+                )
+            )
+        }
 
     def content(self, number: int) -> ContentRecord:
         """Return a stored content. Raises CatalogError when the catalog lacks it."""
@@ -151,3 +230,13 @@ class PointView:
 
     def _valid(self, row: type[DirentRow] | type[VersionRow]) -> ColumnElement[bool]:
         return and_(row.since <= self.sequence, or_(row.until.is_(None), row.until > self.sequence))
+
+
+def _parts(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, _AT_ONCE)):
+        yield part
+
+
+def _join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name

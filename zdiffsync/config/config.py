@@ -54,10 +54,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     base_when_increments_exceed: float = 0.5
     transfers: int = 4
     bwlimit: str | None = None
+    cache_size: str | int = "1GiB"
 
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
-        for key in ("staging_space", "pack_size", "large_file", "upload_rate"):
+        for key in ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size"):
             if self.size(key) < 1:
                 raise ValueError(f"{key} must be at least 1 byte")
         if self.base_age() < timedelta():
@@ -89,6 +90,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def state(self) -> Path:
         """Where the catalog, the lock and caches live."""
         return Path(self.state_dir).expanduser()
+
+    @property
+    def cache(self) -> Path:
+        """Where what was read from the remote is kept; may be deleted at any time."""
+        return self.state / "cache"
 
     @property
     def staging(self) -> Path:

@@ -166,11 +166,30 @@ class Intervals(RuleBasedStateMachine):
                     name: Node(self.numbers.get(child), tree[child].base)
                     for name, child in item.names.items()
                 }
+        self.check_many(view, there, tree)
         in_base = {item.base for item in self.base.values()}
         for path in self.seen - there.keys():
             node = view.resolve(path)
             assert node is None or (view.version(node.object) if node.object else None) is None
             assert node is None or node.base_path not in in_base
+
+    def check_many(self, view, there, tree):
+        """What is asked for many objects at once is what is said of each."""
+        keys = {key for key in there.values() if key in self.numbers}
+        numbers = {key: self.numbers[key] for key in keys}
+        assert view.zfs_objects(numbers.values()) == {number: 1000 + key for key, number in numbers.items()}
+        versions = {numbers[key]: tree[key].version for key in keys if tree[key].version is not None}
+        assert view.versions(numbers.values()) == versions
+        known = {tree[key].base: number for key, number in numbers.items() if tree[key].base is not None}
+        asked = [tree[key].base for key in there.values() if tree[key].base is not None]
+        assert view.overlaid(asked) == known
+        counts = view.link_counts(numbers.values())
+        for key in set(there.values()):
+            places = sorted(path for path, other in there.items() if other == key)
+            node = view.resolve(places[0])
+            assert view.paths(node) == places
+            if node.object is not None and node.base_path is None and not tree[key].directory:
+                assert counts[node.object] >= len(places)
 
     def children(self, view, node):
         """What whoever lists a directory does: the base's names under the overlay's."""

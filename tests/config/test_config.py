@@ -44,9 +44,8 @@ def test_every_key_has_its_default(config, monkeypatch):
 
 def test_defaults_are_read_as_sizes_and_times(config):
     found = load(config(NEEDED))
-    assert [found.size(key) for key in ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size")] == [
-        1 << 30, 64 << 20, 1 << 20, 7 << 20, 1 << 30,
-    ]  # fmt: skip
+    keys = ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size")
+    assert [found.size(key) for key in keys] == [1 << 30, 64 << 20, 1 << 20, 7 << 20, 1 << 30]
     assert found.base_age() == timedelta(days=30)
 
 

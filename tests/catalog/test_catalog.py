@@ -9,7 +9,7 @@ from builders import CHAIN, content, directory_entry, file_entry, manifest, poin
 from sqlalchemy.schema import CreateTable
 
 from zdiffsync.catalog import database
-from zdiffsync.catalog.catalog import Catalog
+from zdiffsync.catalog.catalog import Catalog, Root
 from zdiffsync.catalog.journal import UnfinishedRun
 from zdiffsync.catalog.schema import Base
 from zdiffsync.catalog.view import Node
@@ -78,6 +78,45 @@ def test_points_come_back(path):
         assert catalog.manifests() == {(CHAIN, 0), (CHAIN, 1), ("d" * 16, 0)}
         assert [point.dataset for point in catalog.points()] == ["tank/data", "b", "tank/data"]
         assert catalog.points("none") == []
+
+
+def test_the_roots_of_all_points_come_at_once(path):
+    root = ObjectRecord(1, 34, 1, b"")
+    before, after = directory_entry(5), directory_entry(6)
+    filled(
+        path,
+        manifest(
+            0,
+            [
+                root,
+                ObjectRecord(2, 50, 7, b"x"),
+                VersionRecord(1, before, None),
+                VersionRecord(2, before, None),
+            ],
+        ),
+        manifest(1),
+        manifest(2, [VersionRecord(1, after, None)]),
+        manifest(0, [ObjectRecord(9, 4, 1, b""), VersionRecord(9, after, None)], chain="d" * 16, dataset="b"),
+    )
+    with Catalog(path) as catalog:
+        roots = {(p.dataset, p.sequence): catalog.roots()[p.id] for p in catalog.points()}
+    one, two = Root(1, 34, before), Root(1, 34, after)
+    assert roots == {
+        ("tank/data", 0): one,
+        ("tank/data", 1): one,
+        ("tank/data", 2): two,
+        ("b", 0): Root(9, 4, after),
+    }
+
+
+def test_the_stamp_tells_when_points_change(path):
+    with Catalog(path) as catalog:
+        stamps = [catalog.stamp()]
+        for items in manifest(0), manifest(1):
+            catalog.apply(items)
+            assert catalog.stamp() == catalog.stamp()
+            stamps.append(catalog.stamp())
+    assert len(set(stamps)) == 3
 
 
 def test_contents_packs_and_versions_come_back(path):

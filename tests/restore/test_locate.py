@@ -13,7 +13,8 @@ from zdiffsync.restore.locate import Location, find_point, locate, normalize
 def point(key, dataset, when, label=None):
     created = datetime.fromisoformat(when).replace(tzinfo=UTC)
     return Point(
-        key=key, chain="c", chain_id=1, sequence=0, dataset=dataset, dataset_guid=1, host="h",
+        id=int(key, 16), key=key, chain="c", chain_id=1, sequence=0, dataset=dataset, dataset_guid=1,
+        host="h",
         snapshot=f"{dataset}@{label or key}", guid=1, createtxg=1,
         created_ns=int(created.timestamp()) * 10**9, restic="r", excludes="e", stats={},
     )  # fmt: skip

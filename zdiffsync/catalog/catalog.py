@@ -9,24 +9,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session as SqlSession
 
 from zdiffsync.catalog.apply import apply_manifest
 from zdiffsync.catalog.database import open_engine
 from zdiffsync.catalog.journal import Journal
-from zdiffsync.catalog.schema import ChainRow, ContentRow, LinkRow, ObjectRow, PackRow, PointRow
+from zdiffsync.catalog.schema import (
+    ChainRow,
+    ContentRow,
+    LinkRow,
+    ObjectRow,
+    PackRow,
+    PointRow,
+    VersionRow,
+)
+from zdiffsync.catalog.values import row_entry
 from zdiffsync.catalog.view import PointView
 from zdiffsync.format.manifest import Header, Record, Summary
+from zdiffsync.model.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A restore point. `created_ns` is when its ZFS snapshot was taken.
+    """A restore point. `created_ns` is when its ZFS snapshot was taken; `id` its row in this catalog.
 
     `restic` is the restic snapshot of its base, None when the base held nothing for restic to store.
     """
 
+    id: int
     key: str
     chain: str
     chain_id: int
@@ -46,6 +57,15 @@ class Point:
     def kind(self) -> str:
         """'base' or 'increment'."""
         return "increment" if self.sequence else "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The root directory of a point: its number as an object, its ZFS object number, its metadata."""
+
+    object: int
+    zfs_object: int
+    entry: Entry
 
 
 class Catalog:
@@ -80,6 +100,33 @@ class Catalog:
             statement = statement.where(ChainRow.dataset == dataset)
         with SqlSession(self._engine) as session:
             return [_point(point, chain) for point, chain in session.execute(statement)]
+
+    def stamp(self) -> tuple[int, int]:
+        """Return what is another value when points have been added or removed."""
+        with self._engine.connect() as connection:
+            count, last = connection.execute(select(func.count(), func.max(PointRow.id))).one()
+            return count, last or 0
+
+    def roots(self) -> dict[int, Root]:
+        """Return the root directory of every point, by the point's id."""
+        statement = (
+            select(PointRow.id.label("point"), ObjectRow.number, ObjectRow.zfs_object, VersionRow.__table__)
+            .join(ObjectRow, and_(ObjectRow.chain == PointRow.chain, ObjectRow.base_path == b""))
+            .join(
+                VersionRow,
+                and_(
+                    VersionRow.chain == PointRow.chain,
+                    VersionRow.object == ObjectRow.number,
+                    VersionRow.since <= PointRow.sequence,
+                    or_(VersionRow.until.is_(None), VersionRow.until > PointRow.sequence),
+                ),
+            )
+        )
+        with self._engine.connect() as connection:
+            return {
+                row.point: Root(row.number, row.zfs_object, row_entry(row))  # type: ignore[arg-type]
+                for row in connection.execute(statement)
+            }
 
     def manifests(self) -> set[tuple[str, int]]:
         """Return (chain, sequence) of every point the catalog has."""
@@ -124,8 +171,8 @@ class Catalog:
 
 def _point(row: PointRow, chain: ChainRow) -> Point:
     return Point(
-        key=row.key, chain=chain.key, chain_id=chain.id, sequence=row.sequence, dataset=chain.dataset,
-        dataset_guid=int(chain.dataset_guid), host=row.host, snapshot=row.snapshot, guid=int(row.guid),
-        createtxg=row.createtxg, created_ns=row.created_ns, restic=chain.restic, excludes=chain.excludes,
+        id=row.id, key=row.key, chain=chain.key, chain_id=chain.id, sequence=row.sequence,
+        dataset=chain.dataset, dataset_guid=int(chain.dataset_guid), host=row.host, snapshot=row.snapshot,
+        guid=int(row.guid), createtxg=row.createtxg, created_ns=row.created_ns, restic=chain.restic, excludes=chain.excludes,
         stats=row.stats,
     )  # fmt: skip

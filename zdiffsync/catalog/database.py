@@ -33,7 +33,8 @@ def open_engine(path: Path) -> Engine:
         raise CatalogError(
             f"cannot open the catalog {path}: {error.strerror}; set state_dir or run as root"
         ) from error
-    engine = create_engine(URL.create("sqlite", database=str(path)))  # a URL written out breaks on ? and %
+    # A URL written out breaks on ? and %; how many threads read at once is for the callers to bound.
+    engine = create_engine(URL.create("sqlite", database=str(path)), max_overflow=-1)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "handle_error", _translator(path))
     try:

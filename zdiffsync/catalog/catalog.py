@@ -173,6 +173,6 @@ def _point(row: PointRow, chain: ChainRow) -> Point:
     return Point(
         id=row.id, key=row.key, chain=chain.key, chain_id=chain.id, sequence=row.sequence,
         dataset=chain.dataset, dataset_guid=int(chain.dataset_guid), host=row.host, snapshot=row.snapshot,
-        guid=int(row.guid), createtxg=row.createtxg, created_ns=row.created_ns, restic=chain.restic, excludes=chain.excludes,
-        stats=row.stats,
+        guid=int(row.guid), createtxg=row.createtxg, created_ns=row.created_ns, restic=chain.restic,
+        excludes=chain.excludes, stats=row.stats,
     )  # fmt: skip

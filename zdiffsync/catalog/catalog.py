@@ -3,9 +3,10 @@
 Rule: everything in it but the journal can be made again from the manifests.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ from zdiffsync.catalog.schema import (
     PointRow,
     VersionRow,
 )
+from zdiffsync.catalog.timeline import ChainRows
 from zdiffsync.catalog.values import row_entry
 from zdiffsync.catalog.view import PointView
 from zdiffsync.format.manifest import Header, Record, Summary
@@ -141,6 +143,12 @@ class Catalog:
         """Open the tree of a point."""
         with self._engine.connect() as connection:
             yield PointView(connection, point.chain_id, point.sequence)
+
+    @contextmanager
+    def rows(self) -> Iterator[Callable[[int], ChainRows]]:
+        """Open the rows of chains over all their points: what is yielded gives those of a chain by its id."""
+        with self._engine.connect() as connection:
+            yield partial(ChainRows, connection)
 
     def ledger(self, point: Point) -> dict[tuple[int, int], tuple[bytes, ...]]:
         """Return the chain's ledger: the paths of objects with several names, by (object, generation)."""

@@ -99,7 +99,7 @@ class PointView:
         """Return the object numbers of those base paths that the overlay knows."""
         return {
             row.base_path: row.number
-            for part in _parts(base_paths)
+            for part in parts(base_paths)
             for row in self._connection.execute(
                 select(ObjectRow.base_path, ObjectRow.number).where(
                     ObjectRow.chain == self.chain, ObjectRow.base_path.in_(part)
@@ -136,7 +136,7 @@ class PointView:
         """Return how many names of these objects the overlay has; 0, and no key, where it has none."""
         return {
             row.child: row.names
-            for part in _parts(numbers)
+            for part in parts(numbers)
             for row in self._connection.execute(
                 select(DirentRow.child, func.count().label("names"))
                 .where(DirentRow.chain == self.chain, DirentRow.child.in_(part), self._valid(DirentRow))
@@ -170,7 +170,7 @@ class PointView:
         """Return metadata and content of many objects; those that are still the base's have no key."""
         return {
             row.object: Version(row_entry(row), row.content)  # type: ignore[arg-type]
-            for part in _parts(numbers)
+            for part in parts(numbers)
             for row in self._connection.execute(
                 select(VersionRow.__table__).where(
                     VersionRow.chain == self.chain, VersionRow.object.in_(part), self._valid(VersionRow)
@@ -182,7 +182,7 @@ class PointView:
         """Return the ZFS object numbers (st_ino) of objects by their numbers here."""
         return {
             row.number: row.zfs_object
-            for part in _parts(numbers)
+            for part in parts(numbers)
             for row in self._connection.execute(
                 select(ObjectRow.number, ObjectRow.zfs_object).where(
                     ObjectRow.chain == self.chain, ObjectRow.number.in_(part)
@@ -232,7 +232,8 @@ class PointView:
         return and_(row.since <= self.sequence, or_(row.until.is_(None), row.until > self.sequence))
 
 
-def _parts(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+def parts(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """Yield `items` in lists short enough for one statement each."""
     iterator = iter(items)
     while part := list(islice(iterator, _AT_ONCE)):
         yield part

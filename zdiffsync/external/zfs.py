@@ -1,13 +1,14 @@
 """The door to `zfs`: datasets, snapshots, holds. Its stderr becomes typed errors here, nowhere else.
 
-First and last step of the nightly flow (snapshot and hold; release and destroy).
+First and last step of the nightly flow (snapshot and hold; release and destroy); also where a restore makes
+a dataset of its own.
 Rule: only snapshots that carry our own property are ever destroyed.
 """
 
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +136,25 @@ def destroy(snapshot: Snapshot, *, owner: str) -> None:
     if current.owner != owner:
         raise ZfsError(f"{current.name} was not made by this repository and will not be destroyed")
     _run(["destroy", current.name])
+
+
+def create(name: str, properties: Mapping[str, str]) -> None:
+    """Make and mount a file system. Raises ZfsError, also when there is one of that name."""
+    options = [option for key, value in properties.items() for option in ("-o", f"{key}={value}")]
+    _run(["create", *options, name])
+
+
+def read_property(name: str, key: str) -> str | None:
+    """Return a property of a dataset ('-': not set), None when there is no such dataset. Raises ZfsError."""
+    try:
+        return _table(["get", "-Hp", "-o", "value", key, name])[0][0]
+    except NoSuchDatasetError:
+        return None
+
+
+def clear_property(name: str, key: str) -> None:
+    """Take a property of our own away from a dataset. Raises ZfsError."""
+    _run(["inherit", key, name])
 
 
 def version() -> str:

@@ -13,7 +13,7 @@ from zdiffsync.format.delta_patch import apply_patch
 from zdiffsync.format.delta_table import decode_windows
 from zdiffsync.format.windows import BlobRef, Op, OpKind, digest_of
 from zdiffsync.format.zstd import decompress, decompress_prefixed
-from zdiffsync.model.bytesource import ByteSource
+from zdiffsync.model.bytesource import ByteSource, Hint, read_with
 
 # Windows kept decoded: reads come in order or close together, and a window is 4 MiB.
 _KEPT_BYTES = 16 << 20
@@ -46,32 +46,45 @@ class WindowedReader:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`; IntegrityError names the window that does not check out."""
+        return self._read(offset, length, None)
+
+    def read_hinted(self, offset: int, length: int, hint: Hint) -> bytes:
+        """Like `read`; windows that the hint has right cost neither payload nor old version."""
+        return self._read(offset, length, hint)
+
+    def _read(self, offset: int, length: int, hint: Hint | None) -> bytes:
         parts: list[bytes] = []
         at, end = offset, offset + length
         number = self.table.find(offset)
         while at < end:
             op, start = self.table.op(number), self.table.start(number)
             stop = min(end, start + op.length)
-            parts.append(self._range(number, op, at - start, stop - start))
+            parts.append(self._range(number, op, at - start, stop - start, hint))
             at = stop
             number += 1
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _range(self, number: int, op: Op, start: int, end: int) -> bytes:
+    def _range(self, number: int, op: Op, start: int, end: int, hint: Hint | None) -> bytes:
         if op.kind is OpKind.ZERO:
             return bytes(end - start)
         if op.digest is None:
-            return self._old_bytes(op.old_offset + start, end - start)
-        whole = self._whole(number, op)
+            if hint is not None:
+                hint = hint.moved(self.table.start(number), op.old_offset, op.length)
+            return self._old_bytes(op.old_offset + start, end - start, hint)
+        whole = self._whole(number, op, hint)
         return whole if end - start == len(whole) else whole[start:end]
 
-    def _whole(self, number: int, op: Op) -> bytes:
+    def _whole(self, number: int, op: Op, hint: Hint | None) -> bytes:
         with self._lock:
             kept = self._kept.get(number)
             if kept is not None:
                 self._kept.move_to_end(number)
                 return kept
-        made = self._checked(number, op)
+        made = None
+        if hint is not None:
+            made = hint.take(self.table.start(number), op.length, lambda data: digest_of(data) == op.digest)
+        if made is None:
+            made = self._checked(number, op)
         with self._lock:
             if number not in self._kept:
                 self._kept[number] = made
@@ -104,7 +117,7 @@ class WindowedReader:
             return decompress_prefixed(payload, old, op.length)
         return apply_patch(payload, old, op.length)
 
-    def _old_bytes(self, offset: int, length: int) -> bytes:
+    def _old_bytes(self, offset: int, length: int, hint: Hint | None = None) -> bytes:
         # A decoded table that copies has an old size, and then there is an old version.
         assert self._old is not None
-        return self._old.read(offset, length)
+        return read_with(self._old, offset, length, hint)

@@ -3,7 +3,12 @@
 Rule: `read` returns exactly what was asked for, or raises; short reads do not exist above this line.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Protocol, Self, runtime_checkable
+
+Offer = Callable[[int, int], bytes | None]
 
 
 class ByteSource(Protocol):
@@ -15,3 +20,60 @@ class ByteSource(Protocol):
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset` (both in bytes; the range lies inside the source)."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What hints were worth: bytes that fitted their digest, and how often some did not."""
+
+    taken: int = 0
+    refused: int = 0
+    lock: Lock = field(default_factory=Lock, repr=False)
+
+
+class Hint:
+    """Where a source's bytes may be had cheaper: candidates, to be believed only after a digest.
+
+    `offer(offset, length)` returns candidate bytes or None; it is asked for ranges inside `start` to `end`
+    only, `shift` bytes further on.
+    """
+
+    def __init__(self, offer: Offer, tally: Tally, start: int, end: int, shift: int = 0) -> None:
+        self._offer, self._tally = offer, tally
+        self._start, self._end, self._shift = start, end, shift
+
+    def take(self, offset: int, length: int, fits: Callable[[bytes], bool]) -> bytes | None:
+        """Return the candidate for a range if there is one and `fits` says that it is right."""
+        if offset < self._start or offset + length > self._end:
+            return None
+        data = self._offer(offset + self._shift, length)
+        if data is None:
+            return None
+        fitting = len(data) == length and fits(data)
+        with self._tally.lock:
+            if fitting:
+                self._tally.taken += length
+            else:
+                self._tally.refused += 1
+        return data if fitting else None
+
+    def moved(self, new: int, old: int, length: int) -> Self:
+        """Return the hint for an old version whose `length` bytes from `old` on stand at `new` here."""
+        shift = new - old
+        start, end = max(self._start - shift, old), min(self._end - shift, old + length)
+        return type(self)(self._offer, self._tally, start, end, self._shift + shift)
+
+
+@runtime_checkable
+class HintedSource(Protocol):
+    """A ByteSource that knows digests of its parts, so that a hint can spare it fetching them."""
+
+    def read_hinted(self, offset: int, length: int, hint: Hint) -> bytes:
+        """Like `read`, taking from `hint` what fits its digest."""
+
+
+def read_with(source: ByteSource, offset: int, length: int, hint: Hint | None) -> bytes:
+    """Read from `source`, with the hint where there is one and the source can use it."""
+    if hint is not None and isinstance(source, HintedSource):
+        return source.read_hinted(offset, length, hint)
+    return source.read(offset, length)

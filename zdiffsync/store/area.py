@@ -5,11 +5,12 @@ has been read back.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TypeVar
 
 from zdiffsync.errors import ObjectMissingError, RemoteError
@@ -24,12 +25,15 @@ _PARTIAL = ".partial"  # what rclone calls an object on disk-like remotes until 
 class Area:
     """Objects below one rclone remote. Names are relative to it; sizes are of the plain bytes.
 
-    `remote_name` is the remote as rclone knows it, such as `zdplain:`. Safe to use from several threads.
+    `remote_name` is the remote as rclone knows it, such as `zdplain:`; `received` are the plain bytes read
+    from it so far. Safe to use from several threads.
     """
 
     def __init__(self, daemon: RcloneDaemon, remote_name: str, transfers: int) -> None:
         self._daemon, self._transfers = daemon, transfers
+        self._counting = Lock()
         self.remote_name = remote_name
+        self.received = 0
 
     def upload(self, stage: Path, names: Sequence[str], progress: Callable[[int], None]) -> None:
         """Upload the files `names` below the folder `stage`, then verify that each arrived whole.
@@ -89,11 +93,11 @@ class Area:
         Raises ObjectMissingError, IntegrityError for an object too short, damaged or encrypted with
         another password, RemoteError.
         """
-        return b"".join(read_chunks(self._daemon, self.remote_name, check_name(name), offset, length))
+        return b"".join(self._chunks(name, offset, length))
 
     def read_all(self, name: str) -> bytes:
         """Return a whole object. Raises like `read`, but cannot notice a cut at a block's end."""
-        return b"".join(read_chunks(self._daemon, self.remote_name, check_name(name)))
+        return b"".join(self._chunks(name))
 
     def download(self, name: str, path: Path, progress: Callable[[int], None]) -> None:
         """Write a whole object to a new private file at `path`, or leave none; like `read_all`.
@@ -103,12 +107,18 @@ class Area:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:
-                for chunk in read_chunks(self._daemon, self.remote_name, check_name(name)):
+                for chunk in self._chunks(name):
                     out.write(chunk)
                     progress(len(chunk))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    def _chunks(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        for chunk in read_chunks(self._daemon, self.remote_name, check_name(name), offset, length):
+            with self._counting:
+                self.received += len(chunk)
+            yield chunk
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; one that is not there is no error. Raises RemoteError."""

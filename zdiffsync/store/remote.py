@@ -36,6 +36,12 @@ class LazyRepository:
             self._stack.close()
 
     @property
+    def received(self) -> int:
+        """Bytes read from the remote so far."""
+        store = None if self._repository is None else self._repository.store
+        return 0 if store is None else store.plain.received + store.data.received
+
+    @property
     def opened(self) -> Repository:
         """The repository; raises what `open_repository` raises, each time until it succeeds."""
         with self._lock:

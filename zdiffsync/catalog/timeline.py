@@ -6,8 +6,9 @@ Rule: one statement answers for all points; nothing here is asked point by point
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from zdiffsync.catalog.schema import ContentRow, DirentRow, ObjectRow, VersionRow
 from zdiffsync.catalog.values import row_content, row_entry
@@ -67,9 +68,14 @@ class ChainRows:
         """Return what the names of a directory (or only `name`) ever led to, by name and then by time."""
         return self._names(DirentRow.parent == parent, *(() if name is None else (DirentRow.name == name,)))
 
-    def names_of(self, child: int) -> list[NameSpan]:
-        """Return the names that ever led to an object, by time."""
-        return sorted(self._names(DirentRow.child == child), key=lambda row: row.since)
+    def names_of(self, children: Iterable[int]) -> dict[int, list[NameSpan]]:
+        """Return the names that ever led to objects, by object, each by time."""
+        found: dict[int, list[NameSpan]] = {}
+        for part in parts(children):
+            for row in sorted(self._names(DirentRow.child.in_(part)), key=lambda row: row.since):
+                assert row.child is not None, "the condition names them"
+                found.setdefault(row.child, []).append(row)
+        return found
 
     def versions(self, numbers: Iterable[int]) -> dict[int, list[VersionSpan]]:
         """Return all versions of objects, by object, each by time; those with none have no key."""
@@ -179,7 +185,7 @@ def _add_with_above(paths: set[bytes], path: bytes | None) -> set[bytes]:
     return new
 
 
-def _end(row: Row[tuple[object, ...]]) -> int:
+def _end(row: Any) -> int:
     return ENDLESS if row.until is None else int(row.until)
 
 

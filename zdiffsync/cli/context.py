@@ -1,12 +1,13 @@
 """What every command starts from: global options, the configuration, the opened repository.
 
-Rule: nothing is opened before a command asks for it, so --help and usage errors are instant.
+Rule: nothing is opened before a command asks for it, so --help and usage errors are instant, and
+looking at points opens the remote only for what no cache holds.
 """
 
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ from typing import Any
 import click
 
 from zdiffsync.backup.sync import sync_catalog
+from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.cli.progress import bars
 from zdiffsync.config.config import Config, default_path, load
 from zdiffsync.external.restic import Restic
 from zdiffsync.model.progress import ProgressFactory
+from zdiffsync.restore.contents import FetchBlob
+from zdiffsync.restore.packs import RangedPacks
+from zdiffsync.store.object_cache import ObjectCache
+from zdiffsync.store.remote import LazyRepository
 from zdiffsync.store.repository import Repository, open_repository
 from zdiffsync.store.secret import Secret
 
@@ -78,16 +84,24 @@ class App:
     def opened(self) -> Iterator["Opened"]:
         """Open remote, catalog and restic; an empty catalog is first filled from the remote."""
         config = self.config
-        password = Secret.from_file(Path(config.password_file))
-        with (
-            open_repository(
-                config.remote, password, transfers=config.transfers, bwlimit=config.bwlimit
-            ) as repository,
-            self.catalog() as catalog,
-        ):
+        with _opening(config) as repository, self.catalog() as catalog:
             if not catalog.manifests():
                 sync_catalog(repository.store, catalog, self.progress)
             yield Opened(config, repository, catalog, make_restic(config, repository))
+
+    @contextmanager
+    def reading(self) -> Iterator["Reading"]:
+        """Open the catalog for looking at points; an empty one is first filled from the remote."""
+        config = self.config
+        with self.catalog() as catalog, LazyRepository(lambda: _opening(config)) as remote:
+            if not catalog.manifests():
+                sync_catalog(remote.opened.store, catalog, self.progress)
+            cache = ObjectCache(config.cache / "objects", config.size("cache_size"))
+            bases = Bases(
+                remote.plain, Secret.from_file(Path(config.password_file)), config.cache / "bases", cache
+            )
+            fetch = RangedPacks(cache.over(remote.data, "data")).fetch
+            yield Reading(config, catalog, bases, fetch, remote)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,25 @@ class Opened:
     repository: Repository
     catalog: Catalog
     restic: Restic
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A catalog and what reads the contents it names; the remote is opened when first needed.
+
+    `fetch` reads blobs of packs.
+    """
+
+    config: Config
+    catalog: Catalog
+    bases: Bases
+    fetch: FetchBlob
+    store: LazyRepository
+
+
+def _opening(config: Config) -> AbstractContextManager[Repository]:
+    password = Secret.from_file(Path(config.password_file))
+    return open_repository(config.remote, password, transfers=config.transfers, bwlimit=config.bwlimit)
 
 
 def make_restic(config: Config, repository: Repository) -> Restic:

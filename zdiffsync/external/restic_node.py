@@ -65,7 +65,9 @@ class _Xattr(msgspec.Struct):
     value: bytes | None = None
 
 
-class _Node(msgspec.Struct):
+class TreeNode(msgspec.Struct):
+    """One name in a stored directory, as far as both readers of trees need it."""
+
     name: str
     mtime: str
     uid: int
@@ -81,7 +83,7 @@ class _Node(msgspec.Struct):
 
 
 class _Tree(msgspec.Struct):
-    nodes: list[_Node]
+    nodes: list[TreeNode]
 
 
 class ListedRecord(msgspec.Struct):
@@ -158,14 +160,19 @@ def parse_tree(data: bytes) -> list[ResticNode]:
         raise IntegrityError(f"A directory stored by restic does not parse ({error}).") from error
 
 
-def _node(record: _Node) -> ResticNode:
+def _node(record: TreeNode) -> ResticNode:
+    return ResticNode(unquote(record.name), entry_of(record), record.inode, record.links)
+
+
+def entry_of(record: TreeNode) -> Entry:
+    """Return the metadata of a stored name. Raises ValueError when it is not what Linux can have."""
     mode = posix_mode(record.mode)
     kind = EntryType.of_mode(mode)
     target = None
     if kind is EntryType.SYMLINK:
         target = record.linktarget_raw or record.linktarget.encode()
     xattrs = ((each.name.encode(), each.value or b"") for each in record.extended_attributes or ())
-    entry = Entry(
+    return Entry(
         type=kind,
         mode=stat.S_IMODE(mode),
         uid=record.uid,
@@ -176,4 +183,3 @@ def _node(record: _Node) -> ResticNode:
         target=target,
         xattrs=tuple(sorted(xattrs)),
     )
-    return ResticNode(unquote(record.name), entry, record.inode, record.links)

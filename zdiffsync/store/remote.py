@@ -75,3 +75,6 @@ class LazyArea:
     def download(self, name: str, path: Path, progress: Callable[[int], None]) -> None:
         """Write a whole object to a new private file; see Area.download."""
         self._area().download(name, path, progress)
+
+
+ReadableArea = Area | LazyArea

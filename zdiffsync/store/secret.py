@@ -38,6 +38,12 @@ class Secret:
         Both are 64 hex digits: hashlib.scrypt(password, salt=<the id in ASCII>, n=2**15, r=8, p=1,
         dklen=64).hex(), cut in half. The id makes two repositories of one password unrelated.
         """
-        salt = repository.encode("ascii")
-        key = hashlib.scrypt(self._value, salt=salt, n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=64)
+        key = self.derive(repository.encode("ascii"), n=1 << 15, r=8, p=1, length=64, memory=1 << 26)
         return key[:32].hex(), key[32:].hex()
+
+    def derive(self, salt: bytes, *, n: int, r: int, p: int, length: int, memory: int) -> bytes:
+        """Return `length` bytes that scrypt makes of it; `memory` in bytes bounds what that may take.
+
+        Raises ValueError for parameters scrypt does not take.
+        """
+        return hashlib.scrypt(self._value, salt=salt, n=n, r=r, p=p, maxmem=memory, dklen=length)

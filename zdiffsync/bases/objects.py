@@ -1,0 +1,162 @@
+"""The objects of a restic repository: keys, index, snapshots, and blobs out of its packs.
+
+Between the remote and trees and files. Opened by the first call that needs the remote.
+Rule: a blob leaves only when its SHA-256 is its id.
+"""
+
+import hashlib
+import threading
+from pathlib import Path
+
+import msgspec
+
+from zdiffsync.bases.index import Index, Place, missing
+from zdiffsync.bases.keys import OVERHEAD, Key, unlock
+from zdiffsync.errors import IntegrityError, ObjectMissingError, ResticError, WrongPasswordError
+from zdiffsync.format.zstd import decompress
+from zdiffsync.store.object_cache import CachedArea, ObjectCache
+from zdiffsync.store.remote import ReadableArea
+from zdiffsync.store.secret import Secret
+
+_FOLDER = "restic"
+_COMPRESSED = 2  # the first byte of an unpacked object that is a zstd frame
+_LARGEST = 1 << 30  # bytes one unpacked object may decompress to
+_VERSIONS = (1, 2)
+
+
+class _Config(msgspec.Struct):
+    version: int
+
+
+class _Snapshot(msgspec.Struct):
+    tree: str
+
+
+class Objects:
+    """Reads objects of the restic repository in `area`; thread-safe. Index tables are kept in `folder`."""
+
+    def __init__(self, area: ReadableArea, password: Secret, folder: Path, cache: ObjectCache) -> None:
+        self._area, self._password = area, password
+        self._packs: CachedArea = cache.over(area, _FOLDER)
+        self._lock = threading.RLock()
+        self._folder = folder
+        self._opened_index: Index | None = None
+        self._opened_key: Key | None = None
+
+    def snapshot_tree(self, snapshot: str) -> str:
+        """Return the id of a snapshot's tree. Raises ObjectMissingError, IntegrityError, RemoteError."""
+        data = self._unpacked(f"{_FOLDER}/snapshots/{snapshot}")
+        try:
+            return msgspec.json.decode(data, type=_Snapshot).tree
+        except msgspec.DecodeError as error:
+            raise IntegrityError(f"the restic snapshot {snapshot[:8]} does not parse ({error})") from error
+
+    def place(self, blob: bytes) -> Place:
+        """Return where a blob lies. Raises IntegrityError when no index has it, RemoteError."""
+        index = self._index
+        place = index.find(blob)
+        if place is None:
+            self.refresh()
+            place = index.find(blob)
+        if place is None:
+            raise IntegrityError(f"the restic repository lacks blob {blob.hex()}; run zdiffsync check")
+        return place
+
+    def plain_size(self, place: Place) -> int:
+        """Return the size of a blob's content in bytes."""
+        return place.plain or place.length - OVERHEAD
+
+    def blob(self, blob: bytes) -> bytes:
+        """Return the content of a blob by its id.
+
+        Tried once more from the remote when what the caches gave does not check out.
+        Raises IntegrityError naming the pack, ObjectMissingError, RemoteError.
+        """
+        place = self.place(blob)
+        try:
+            return self._checked(blob, place)
+        except ObjectMissingError:
+            self.refresh()  # restic prune has moved it
+        except IntegrityError:
+            self._packs.drop(_pack_name(place), place.offset, place.length)
+        return self._checked(blob, self.place(blob))
+
+    def refresh(self) -> None:
+        """Bring the index up to what the remote has. Raises RemoteError, IntegrityError."""
+        with self._lock:
+            prefix = f"{_FOLDER}/index"
+            there = {name.rpartition("/")[2] for name in self._area.sizes(prefix)}
+            index = self._index
+            for identifier in missing(index, sorted(there)):
+                index.add(identifier, self._unpacked(f"{prefix}/{identifier}"))
+            index.keep(there)
+
+    @property
+    def _index(self) -> Index:
+        with self._lock:
+            if self._opened_index is None:
+                self._opened_index = Index(self._folder)
+            return self._opened_index
+
+    @property
+    def _key(self) -> Key:
+        with self._lock:
+            if self._opened_key is None:
+                self._opened_key = self._unlock()
+            return self._opened_key
+
+    def _unlock(self) -> Key:
+        names = sorted(self._area.sizes(f"{_FOLDER}/keys"))
+        if not names:
+            raise ResticError("there is no restic repository beside the points; run zdiffsync init")
+        for name in names:
+            key = unlock(self._area.read_all(name), self._password)
+            if key is not None:
+                break
+        else:
+            raise WrongPasswordError("the password does not open the restic repository of the bases")
+        try:
+            config = msgspec.json.decode(
+                _inflated(key.open(self._area.read_all(f"{_FOLDER}/config"))), type=_Config
+            )
+        except msgspec.DecodeError as error:
+            raise IntegrityError(f"the config of the restic repository does not parse ({error})") from error
+        if config.version not in _VERSIONS:
+            raise ResticError(
+                f"the restic repository has version {config.version}, this zdiffsync knows 1 and 2; "
+                "upgrade zdiffsync"
+            )
+        return key
+
+    def _unpacked(self, name: str) -> bytes:
+        frame = self._area.read_all(name)
+        digest = hashlib.sha256(frame).hexdigest()
+        if digest != name.rpartition("/")[2]:
+            raise IntegrityError(f"{name} is damaged: its digest is not its name; run zdiffsync check")
+        return _inflated(self._key.open(frame))
+
+    def _checked(self, blob: bytes, place: Place) -> bytes:
+        frame = self._packs.read(_pack_name(place), place.offset, place.length)
+        try:
+            data = self._key.open(frame)
+            if place.plain:
+                data = decompress(data, place.plain)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"blob {blob.hex()[:16]} in pack {place.pack} of the base is damaged: {error}"
+            ) from error
+        if hashlib.sha256(data).digest() != blob:
+            raise IntegrityError(
+                f"blob {blob.hex()[:16]} in pack {place.pack} of the base does not match its digest"
+            )
+        return data
+
+
+def _pack_name(place: Place) -> str:
+    return f"{_FOLDER}/data/{place.pack[:2]}/{place.pack}"
+
+
+def _inflated(data: bytes) -> bytes:
+    if data[:1] == bytes([_COMPRESSED]):
+        return decompress(data[1:], _LARGEST)
+    return data

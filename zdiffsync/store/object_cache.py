@@ -1,0 +1,201 @@
+"""A bounded cache on disk of blocks of remote objects, shared by all who read.
+
+Between the readers of packs and bases and the remote. Objects are written once, so a block is right
+for ever. Rule: a cache that cannot be written or read costs time, never a result.
+"""
+
+import os
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from zdiffsync.errors import IntegrityError
+
+BLOCK = 512 << 10  # bytes
+_SLACK = 0.9  # share of the limit that stays when something must go
+_CHECKS = 32  # looks at the folder's size while as much as the limit is written
+
+
+class Readable(Protocol):
+    """What is cached: the reading half of an Area."""
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`."""
+
+    def size(self, name: str) -> int | None:
+        """Return an object's size in bytes, None when it is not there."""
+
+
+class ObjectCache:
+    """Blocks in `folder`, at most about `limit` bytes; processes may share it. Thread-safe."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder, self._limit = folder, limit
+
+    def over(self, area: Readable, scope: str) -> "CachedArea":
+        """Return `area` seen through this cache; `scope` keeps its objects apart from other areas'."""
+        return CachedArea(self, area, scope)
+
+    def get(self, key: str) -> bytes | None:
+        """Return a block, None when it is not here."""
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+            os.utime(path)  # the least recently used go first
+        except OSError:
+            return None
+        return data
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep a block if that is possible."""
+        path = self._path(key)
+        temporary = path.with_name(f"{path.name}.{threading.get_ident()}.{os.getpid()}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data)
+            temporary.rename(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+            return
+        # Looking through the whole folder takes time: once for every so many bytes written, by whomever.
+        if random.random() * self._limit < len(data) * _CHECKS:
+            self._shrink()
+
+    def drop(self, key: str) -> None:
+        """Forget a block."""
+        with suppress(OSError):
+            self._path(key).unlink()
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / key
+
+    def _shrink(self) -> None:
+        found = sorted(self._blocks())
+        used = sum(size for _, size, _ in found)
+        if used <= self._limit:
+            return
+        for _, size, path in found:
+            if used <= self._limit * _SLACK:
+                break
+            with suppress(OSError):
+                os.unlink(path)
+            used -= size
+
+    def _blocks(self) -> Iterator[tuple[int, int, str]]:
+        """Yield (time of use, size, path) of all blocks."""
+        for folder, _, names in os.walk(self._folder):
+            for name in names:
+                path = os.path.join(folder, name)
+                with suppress(OSError):
+                    info = os.stat(path)
+                    yield info.st_mtime_ns, info.st_size, path
+
+
+class CachedArea:
+    """An area whose reads go through the cache, block by block."""
+
+    def __init__(self, cache: ObjectCache, area: Readable, scope: str) -> None:
+        self._cache, self._area, self._scope = cache, area, scope
+        self._lock = threading.Lock()
+        self._coming: dict[tuple[str, int], Future[bytes]] = {}
+        self._sizes: dict[str, int] = {}
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`; raises like Area.read.
+
+        What is not cached is fetched in whole blocks, neighbouring ones at once; whoever asks for a block
+        that is on its way waits for it.
+        """
+        if not length:
+            return b""
+        first, last = offset // BLOCK, (offset + length - 1) // BLOCK
+        blocks = self._blocks(name, first, last)
+        joined = b"".join(blocks)
+        part = joined[offset - first * BLOCK :][:length]
+        if len(part) != length:
+            self.drop(name, offset, length)
+            raise IntegrityError(f"{name} ends before byte {offset + length}: it is truncated")
+        return part
+
+    def drop(self, name: str, offset: int, length: int) -> None:
+        """Forget the blocks of a range: what was in them did not check out."""
+        for number in range(offset // BLOCK, (offset + length - 1) // BLOCK + 1):
+            self._cache.drop(self._key(name, number))
+
+    def _blocks(self, name: str, first: int, last: int) -> list[bytes]:
+        found: dict[int, bytes] = {}
+        ours: list[int] = []
+        waiting: dict[int, Future[bytes]] = {}
+        for number in range(first, last + 1):
+            with self._lock:
+                coming = self._coming.get((name, number))
+                if coming is not None:
+                    waiting[number] = coming
+                    continue
+            data = self._cache.get(self._key(name, number))
+            if data is not None:
+                found[number] = data
+                continue
+            with self._lock:
+                coming = self._coming.get((name, number))
+                if coming is not None:
+                    waiting[number] = coming
+                else:
+                    self._coming[name, number] = Future()
+                    ours.append(number)
+        for start, end in _runs(ours):
+            self._fetch(name, start, end)
+        for number in ours:
+            waiting[number] = self._arrived(name, number)
+        for number, future in waiting.items():
+            found[number] = future.result()
+        return [found[number] for number in range(first, last + 1)]
+
+    def _arrived(self, name: str, number: int) -> Future[bytes]:
+        with self._lock:
+            return self._coming.pop((name, number))
+
+    def _fetch(self, name: str, first: int, last: int) -> None:
+        futures = [self._coming[name, number] for number in range(first, last + 1)]
+        try:
+            size = self._size(name)
+            start, end = first * BLOCK, min((last + 1) * BLOCK, size)
+            data = self._area.read(name, start, end - start) if end > start else b""
+        except BaseException as error:  # noqa: BLE001 - it is for all who wait, this thread among them
+            for future in futures:
+                future.set_exception(error)
+            return
+        for index, future in enumerate(futures):
+            block = data[index * BLOCK : (index + 1) * BLOCK]
+            self._cache.put(self._key(name, first + index), block)
+            future.set_result(block)
+
+    def _size(self, name: str) -> int:
+        size = self._sizes.get(name)
+        if size is None:
+            size = self._area.size(name)
+            if size is None:
+                # The read says what is the matter: not there, or not reachable.
+                self._area.read(name, 0, 1)
+                size = 0
+            self._sizes[name] = size
+        return size
+
+    def _key(self, name: str, number: int) -> str:
+        return sha256(f"{self._scope}/{name}/{number}/{BLOCK}".encode()).hexdigest()[:40]
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) of each run of consecutive numbers."""
+    start = 0
+    for index, number in enumerate(numbers):
+        if index + 1 == len(numbers) or numbers[index + 1] != number + 1:
+            yield numbers[start], number
+            start = index + 1

@@ -4,12 +4,13 @@ Under history, find and diff. Rule: no byte of a file is fetched to compare it, 
 hand cannot tell is said to be unknown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from zdiffsync.bases.nodes import BaseNode
 from zdiffsync.format.manifest import IN_BASE, ContentRecord
-from zdiffsync.model.entry import Entry
+from zdiffsync.model.entry import Entry, EntryType
+from zdiffsync.restore.spans import SpanTree, State, same_object
 
 _ID = 32  # bytes of a chunk's id: the SHA-256 of its plain bytes
 
@@ -75,3 +76,50 @@ def _digests(file: Bytes, lookup: Lookup) -> tuple[bytes, ...] | None:
         return None
     record = lookup(file.chain, file.content)
     return None if record.windowed else (bytes.fromhex(record.digest),)
+
+
+class ContentLookup:
+    """Finds the contents of a SpanTree's chains, those of many states by one statement."""
+
+    def __init__(self, tree: SpanTree) -> None:
+        self._tree = tree
+        self._found: dict[tuple[int, int], ContentRecord] = {}
+
+    def __call__(self, chain: int, number: int) -> ContentRecord:
+        """Return content `number` of a chain of the tree."""
+        if (chain, number) not in self._found:
+            self._load(chain, {number})
+        return self._found[chain, number]
+
+    def load(self, states: Iterable[State]) -> None:
+        """Find the contents of all these states."""
+        wanted: dict[int, set[int]] = {}
+        for state in states:
+            if state.content is not None and state.content != IN_BASE:
+                wanted.setdefault(state.span.chain, set()).add(state.content)
+        for chain, numbers in wanted.items():
+            self._load(chain, numbers)
+
+    def _load(self, chain: int, numbers: set[int]) -> None:
+        for number, record in self._tree.chains[chain].rows.contents(numbers).items():
+            self._found[chain, number] = record
+
+
+def differences(old: State, new: State, lookup: ContentLookup) -> list[str]:
+    """Return how two states of a path differ: "content" (or "content?"), metadata, "replaced"; [] when not.
+
+    Where the bytes cannot be told apart and nothing else differs, they are taken for the same.
+    """
+    if old.place is new.place and old.entry is new.entry:
+        return []
+    changes = metadata_changes(old.entry, new.entry)
+    if old.entry.type is new.entry.type is EntryType.FILE:
+        one, other = (
+            Bytes(each.span.chain, each.entry.size, each.content, each.place.stored) for each in (old, new)
+        )
+        same = same_bytes(one, other, lookup)
+        if same is False:
+            changes = ["content", *(each for each in changes if each != "time")]
+        elif same is None and changes:
+            changes = ["content?", *changes]
+    return changes if same_object(old.identity, new.identity) else [*changes, "replaced"]

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 
 from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog, Point
-from zdiffsync.format.manifest import IN_BASE, ContentRecord
 from zdiffsync.model.entry import Entry, EntryType
-from zdiffsync.restore.compare import Bytes, metadata_changes, same_bytes
+from zdiffsync.restore.compare import ContentLookup, differences
 from zdiffsync.restore.spans import Place, Span, SpanTree, State, same_object
 from zdiffsync.restore.tree import Found
 
@@ -100,7 +99,7 @@ class _Story:
 
     def __init__(self, tree: SpanTree) -> None:
         self._tree = tree
-        self._contents: dict[tuple[int, int], ContentRecord] = {}
+        self._lookup = ContentLookup(tree)
         self._names: dict[tuple[int, int], list[Span]] = {}
 
     def at(self, path: bytes) -> list[_Stay]:
@@ -184,25 +183,10 @@ class _Story:
 
     def _changes(self, before: _Stay, after: _Stay) -> list[str]:
         """Return how a stay differs from the one before; nothing when they are one version."""
-        old, new = before.state, after.state
-        changes = metadata_changes(old.entry, new.entry)
-        if old.entry.type is new.entry.type is EntryType.FILE:
-            same = self._same_bytes(old, new)
-            if same is False:
-                changes = ["content", *(each for each in changes if each != "time")]
-            elif same is None and changes:
-                changes = ["content?", *changes]
-        if not _same(before, after):
-            changes.append("replaced")
+        changes = differences(before.state, after.state, self._lookup)
         if before.path != after.path:
             changes.append("renamed")
         return ["back", *changes] if _gap(before, after) else changes
-
-    def _same_bytes(self, old: State, new: State) -> bool | None:
-        one, other = (
-            Bytes(each.span.chain, each.entry.size, each.content, each.place.stored) for each in (old, new)
-        )
-        return same_bytes(one, other, lambda chain, number: self._contents[chain, number])
 
     def _origin(self, stay: _Stay) -> tuple[str, bytes | None]:
         """Return how an object came to its path: "renamed" or "linked" from where, or "" when it is new."""
@@ -264,17 +248,11 @@ class _Story:
 
     def _load(self, stays: Sequence[_Stay]) -> None:
         """Read what telling the stays needs: a statement for many, not one for each."""
-        contents: dict[int, set[int]] = {}
+        self._lookup.load(stay.state for stay in stays)
         objects: dict[int, set[int]] = {}
         for stay in stays:
-            state = stay.state
-            if state.content is not None and state.content != IN_BASE:
-                contents.setdefault(state.span.chain, set()).add(state.content)
-            if state.place.known is not None:
-                objects.setdefault(state.span.chain, set()).add(state.place.known.number)
-        for index, numbers in contents.items():
-            found = self._tree.chains[index].rows.contents(numbers)
-            self._contents.update({(index, number): record for number, record in found.items()})
+            if stay.state.place.known is not None:
+                objects.setdefault(stay.state.span.chain, set()).add(stay.state.place.known.number)
         for index, numbers in objects.items():
             names = self._tree.chains[index].rows.names_of(numbers)
             for number in numbers:

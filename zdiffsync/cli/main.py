@@ -18,6 +18,7 @@ from zdiffsync.cli.cat import cat
 from zdiffsync.cli.context import make_app
 from zdiffsync.cli.init import init
 from zdiffsync.cli.ls import ls
+from zdiffsync.cli.mount import mount
 from zdiffsync.cli.points import points
 from zdiffsync.cli.restore import restore
 from zdiffsync.cli.run import run
@@ -50,7 +51,7 @@ def group(
     )
 
 
-for command in (init, run, points, ls, cat, restore):
+for command in (init, run, points, ls, cat, restore, mount):
     group.add_command(command)
 
 

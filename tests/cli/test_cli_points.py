@@ -229,7 +229,8 @@ def test_restore_of_a_crafted_point_stays_inside_and_tells(call, tmp_path):
     assert code == 90
     assert "refusing to restore a file named b'../escaped'" in err
     assert "not restored: wrong bytes: content 2 in pack" in err
-    assert out.startswith(b"restored to ")
+    assert out.startswith(b"restoring: 5 files, 88 B; ")
+    assert b"\nrestored to " in out
     assert os.listdir(tmp_path) == ["to"]
     assert tree(tmp_path / "to") == {"keep": b"kept\n", "moved": None, "moved/b": b"b\n", "new\nline": NEW}
 
@@ -245,5 +246,9 @@ def test_restore_keeps_what_is_there_unless_told(call, tmp_path):
 def test_a_dry_run_writes_nothing(call, tmp_path):
     code, out, _ = call("--json", "restore", INCREMENT, "--to", tmp_path / "to", "--dry-run")
     assert code == 0
-    assert json.loads(out) == {"dry_run": True, "entries": 5, "files": 3, "bytes": 7 + len(NEW)}
+    plan = json.loads(out)
+    assert {key: plan[key] for key in ("dry_run", "entries", "files", "bytes", "local_bytes", "kept")} == {
+        "dry_run": True, "entries": 4, "files": 3, "bytes": 7 + len(NEW), "local_bytes": 0, "kept": 0,
+    }  # fmt: skip
+    assert plan["objects"] == 2
     assert os.listdir(tmp_path) == []

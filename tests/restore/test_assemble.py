@@ -2,16 +2,21 @@
 
 import os
 import stat
+from contextlib import contextmanager
 
 import pytest
 
 from zdiffsync.catalog.catalog import Catalog
-from zdiffsync.errors import IntegrityError, UsageError
+from zdiffsync.errors import IntegrityError
 from zdiffsync.format.manifest import Header, NameRecord, ObjectRecord, Summary, VersionRecord
 from zdiffsync.model.entry import Entry, EntryType
-from zdiffsync.restore.assemble import Assembler, Overwrite, RestoreReport, check_name
+from zdiffsync.restore.assemble import Assembler, check_name
 from zdiffsync.restore.contents import MemorySource
 from zdiffsync.restore.metadata import apply_metadata
+from zdiffsync.restore.overwrite import Overwrite
+from zdiffsync.restore.report import RestoreReport
+from zdiffsync.restore.staging import opened_staging, staging_folder
+from zdiffsync.restore.walk import Walk
 
 TIME = 1_600_000_000_123_456_789
 CONTENTS = {1: b"one", 2: b"two, longer", 3: b"\0" * (4 << 20) + b"end" + b"\0" * (5 << 20)}
@@ -43,42 +48,66 @@ def records(*things):
         yield NameRecord(parent, name, number)
 
 
+class NoBase:
+    """A base that holds nothing."""
+
+    @staticmethod
+    def directory(_snapshot, _path):
+        return {}
+
+    @staticmethod
+    def node(_snapshot, _path):
+        return None
+
+
 @pytest.fixture
 def restore(tmp_path):
     """Fill `tmp_path/target` with a tree of overlay objects; return the report."""
     target = tmp_path / "target"
     made = 0
 
-    def fill(*things, overwrite=Overwrite.NEVER, extra=(), path=None, contents=CONTENTS):
+    def fill(*things, overwrite=Overwrite.NEVER, extra=(), path=b"", contents=CONTENTS):
         nonlocal made
         made += 1
         header = Header(
             "r", f"chain{made}", 0, f"point{made}", "d", 1, "h", "d@s", 1, 1, 1, None, "restic", "e",
         )  # fmt: skip
+        report = RestoreReport()
         with Catalog(tmp_path / "catalog.sqlite") as catalog:
             catalog.apply([header, *ROOT, *records(*things), *extra, Summary({})])
-            report = RestoreReport()
             target.mkdir(exist_ok=True)
-            fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                point = next(p for p in catalog.points() if p.key == f"point{made}")
-                with catalog.view(point) as view:
-                    assembler = Assembler(
-                        view, None, lambda number, _path: MemorySource(contents[number]),
-                        pristine=lambda _path: False, sources=frozenset(), overwrite=overwrite, report=report,
-                        progress=lambda _done: None,
-                    )  # fmt: skip
-                    if path is None or path.endswith(b"/"):
-                        entry = assembler.fill(view.resolve((path or b"").rstrip(b"/")), fd)
-                        apply_metadata(fd, b".", entry, report.warn)
+            point = next(p for p in catalog.points() if p.key == f"point{made}")
+            with opened(target) as fd, catalog.view(point) as view:
+                walk = Walk(view, NoBase(), point)
+                with (
+                    opened_staging(staging_folder(target, point.key, b"")) as staging,
+                    Assembler(
+                        walk, lambda found: lambda: (source(contents, found), None), staging, fd,
+                        overwrite=overwrite, report=report, progress=lambda _done: None, threads=3,
+                    ) as assembler,
+                ):  # fmt: skip
+                    found = walk.find(path)
+                    if path:
+                        assembler.place(found, b"", found.name)
                     else:
-                        assembler.place(view.resolve(path), fd, path.rpartition(b"/")[2])
-            finally:
-                os.close(fd)
+                        assembler.fill(found)
+                if not path:
+                    apply_metadata(fd, b".", found.entry, report.warn)
         return report
 
     fill.target = target
     return fill
+
+
+def source(contents, found):
+    return MemorySource(contents[found.content] if found.content else b"")
+
+
+@contextmanager
+def opened(directory):
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    yield fd
+    os.close(fd)
 
 
 def test_a_tree_of_everything(restore):
@@ -275,11 +304,9 @@ def test_one_missing_content_does_not_stop_the_others(restore):
     assert os.listdir(restore.target) == ["b"]
 
 
-def test_one_file_alone_and_a_file_that_is_to_fill_a_directory(restore):
+def test_one_file_alone(restore):
     report = restore(directory(2, b"dir"), file(3, b"f", 2, 2), path=b"dir/f")
     assert (os.listdir(restore.target), report.files) == (["f"], 1)
-    with pytest.raises(UsageError, match="not a directory, so it cannot fill one"):
-        restore(file(2, b"f"), path=b"f/")
 
 
 def test_what_this_user_may_not_do_is_a_warning(restore, monkeypatch):

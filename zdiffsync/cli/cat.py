@@ -11,7 +11,7 @@ from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.access import PointAccess
 from zdiffsync.restore.browse import Browser
 from zdiffsync.restore.locate import locate
-from zdiffsync.restore.restore import missing
+from zdiffsync.restore.plan import missing
 
 
 @click.command()

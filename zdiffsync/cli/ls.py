@@ -11,7 +11,7 @@ from zdiffsync.cli.context import App, pass_app
 from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.browse import Browser, Found
 from zdiffsync.restore.locate import locate
-from zdiffsync.restore.restore import missing
+from zdiffsync.restore.plan import missing
 
 
 @click.command()

@@ -1,94 +1,158 @@
 """`zdiffsync restore`: files, directories or a whole point back onto a disk."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import click
 
-from zdiffsync.cli.context import App, Opened, pass_app
+from zdiffsync.catalog.catalog import Point
+from zdiffsync.cli.context import App, Reading, pass_app
 from zdiffsync.cli.ls import shown
-from zdiffsync.cli.summary import plural, size
+from zdiffsync.cli.restore_summary import (
+    plan_summary,
+    plan_values,
+    report_summary,
+    report_values,
+    result_code,
+)
 from zdiffsync.errors import ExitCode, UsageError
 from zdiffsync.external import zfs
-from zdiffsync.model.entry import EntryType
-from zdiffsync.restore.assemble import Overwrite, RestoreReport
-from zdiffsync.restore.browse import Browser
-from zdiffsync.restore.locate import Location, locate
-from zdiffsync.restore.restore import Restorer, missing
+from zdiffsync.restore import new_dataset
+from zdiffsync.restore.local import LocalSnapshots
+from zdiffsync.restore.locate import Location, locate, normalize
+from zdiffsync.restore.overwrite import Overwrite
+from zdiffsync.restore.plan import Item, Plan, Request
+from zdiffsync.restore.rate import DownloadRate
+from zdiffsync.restore.report import RestoreReport
+from zdiffsync.restore.restore import Restorer
 
 
 @click.command()
-@click.argument("location", metavar="POINT[:PATH]")
-@click.option("--to", "target", type=click.Path(path_type=Path), help="Directory to restore into.")
+@click.argument("locations", metavar="POINT[:PATH] [PATH]...", nargs=-1, required=True)
+@click.option("--to", type=click.Path(path_type=Path), help="Directory to restore into.")
+@click.option("--to-dataset", metavar="DATASET", help="New dataset to restore a whole point into.")
 @click.option("--in-place", is_flag=True, help="Restore to where it came from.")
 @click.option(
     "--overwrite",
     type=click.Choice([choice.value for choice in Overwrite]),
     help="What to do with files that are already there (default: never; in place: changed).",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would be restored; write nothing.")
+@click.option(
+    "--plan", "--dry-run", "plan_only", is_flag=True, help="Tell what would be done; write nothing."
+)
+@click.option("--no-local", is_flag=True, help="Take nothing from local snapshots.")
 @pass_app
 def restore(
-    app: App, location: str, target: Path | None, *, in_place: bool, overwrite: str | None, dry_run: bool
+    app: App,
+    locations: tuple[str, ...],
+    *,
+    to: Path | None,
+    to_dataset: str | None,
+    in_place: bool,
+    overwrite: str | None,
+    plan_only: bool,
+    no_local: bool,
 ) -> int:
-    """Restore a whole point, a directory or a file.
+    """Restore whole points, directories or files.
 
-    With --to DIR a path becomes DIR/NAME; a whole point fills DIR.
+    With --to DIR a path becomes DIR/NAME; a whole point fills DIR. Further PATHs are of the first point.
     """
-    if (target is None) == (not in_place):
-        raise UsageError("say where to restore: --to DIR, or --in-place")
-    with app.opened() as opened:
-        where = locate(opened.catalog.points(), location)
-        if dry_run:
-            return _preview(app, opened, where)
-        folder, name = _destination(where, target)
+    if (to is not None) + (to_dataset is not None) + in_place != 1:
+        raise UsageError("say where to restore: --to DIR, --to-dataset DATASET, or --in-place")
+    with app.reading() as reading:
+        places = _locate(reading.catalog.points(), locations)
         policy = Overwrite(overwrite or ("changed" if in_place else "never"))
-        restorer = Restorer(opened.repository.store, opened.catalog, opened.restic, app.progress)
-        report = restorer.restore(where.point, where.path, folder, name=name, overwrite=policy)
-    return _tell(app, report, folder if name is None else folder / os.fsdecode(name))
+        if to_dataset is not None:
+            requests = [_into_dataset(places, to_dataset, policy)]
+        else:
+            requests = _requests(places, to, policy)
+        with LocalSnapshots(reading.catalog, keep_open=True) as local:
+            restorer = Restorer(
+                reading.catalog, reading.bases, reading.store.data, reading.fetch,
+                None if no_local else local, lambda: reading.store.received, app.progress,
+                reading.config.transfers,
+            )  # fmt: skip
+            plans = [restorer.plan(request) for request in requests]
+            rate = DownloadRate.read(reading.config.state)
+            if plan_only:
+                app.emit(plan_values(plans, rate))
+                app.show(plan_summary(plans, rate))
+                return ExitCode.DONE
+            app.say(plan_summary(plans, rate, short=True))
+            reports = _carry_out(restorer, plans, reading, rate, to_dataset)
+    return _tell(app, plans, reports)
 
 
-def _destination(where: Location, target: Path | None) -> tuple[Path, bytes | None]:
-    head, _, name = where.path.rpartition(b"/")
-    if target is not None:
-        return target.absolute(), name or None
-    root = Path(os.fsdecode(zfs.mountpoint(where.point.dataset)))
-    return root / os.fsdecode(head), name or None
+def _locate(points: Sequence[Point], texts: Sequence[str]) -> list[Location]:
+    """Find the first POINT[:PATH], and what follows: a PATH of it, or a location of its own."""
+    places = [locate(points, texts[0])]
+    for text in texts[1:]:
+        try:
+            places.append(locate(points, text) if ":" in text else Location(places[0].point, normalize(text)))
+        except UsageError:
+            places.append(Location(places[0].point, normalize(text)))
+    return places
 
 
-def _preview(app: App, opened: Opened, where: Location) -> int:
-    with opened.catalog.view(where.point) as view:
-        node = view.resolve(where.path)
-        browser = Browser(view, opened.restic, where.point)
-        top = None if node is None else browser.entry(where.path, node)
-        if node is None or top is None:
-            raise missing(where.point, where.path)
-        found = [top]
-        if top.entry.type is EntryType.DIRECTORY:
-            found += browser.below(where.path, node)
-    files = [item for item in found if item.entry.type is EntryType.FILE]
-    total = sum(item.entry.size for item in files)
-    app.emit({"dry_run": True, "entries": len(found), "files": len(files), "bytes": total})
-    app.show(f"would restore {plural(len(files), 'file')}, {len(found) - len(files):,} others, {size(total)}")
-    return ExitCode.DONE
+def _requests(places: Sequence[Location], to: Path | None, overwrite: Overwrite) -> list[Request]:
+    """Return one request a point, in the order of the points' first mention."""
+    items: dict[str, list[Item]] = {}
+    points: dict[str, Point] = {}
+    names: set[bytes] = set()
+    for place in places:
+        head, _, name = place.path.rpartition(b"/")
+        if to is not None and (name in names or (not name and len(places) > 1)):
+            what = shown(name) if name else "the whole of several points"
+            raise UsageError(f"{what} would come into {to} twice; restore them one after the other")
+        names.add(name)
+        points[place.point.key] = place.point
+        folder = b"" if to is not None else head
+        items.setdefault(place.point.key, []).append(Item(place.path, folder, name or None))
+    return [
+        Request(
+            point,
+            Path(os.fsdecode(zfs.mountpoint(point.dataset))) if to is None else to.absolute(),
+            tuple(items[key]),
+            overwrite,
+        )
+        for key, point in points.items()
+    ]
 
 
-def _tell(app: App, report: RestoreReport, place: Path) -> int:
-    code = ExitCode.DONE
-    if report.failed:
-        code = ExitCode.INTEGRITY if report.damaged else ExitCode.INCOMPLETE
-    app.emit(
-        {
-            "target": str(place), "files": report.files, "directories": report.directories,
-            "others": report.others, "bytes": report.bytes_restored, "kept": report.kept,
-            "failed": [(os.fsdecode(path), reason) for path, reason in report.failed],
-            "warnings": report.warnings, "exit_code": int(code),
-        }
-    )  # fmt: skip
-    for path, reason in report.failed:
-        click.echo(f"zdiffsync: not restored: {shown(path)}: {reason}", err=True)
-    for text, count in report.warnings.items():
-        click.echo(f"zdiffsync: warning: {text} ({count:,} times)", err=True)
-    kept = f", kept {report.kept:,} already there" if report.kept else ""
-    app.say(f"restored to {place}: {plural(report.files, 'file')}, {size(report.bytes_restored)}{kept}")
+def _into_dataset(places: Sequence[Location], dataset: str, overwrite: Overwrite) -> Request:
+    if len(places) != 1 or places[0].path:
+        raise UsageError("a new dataset takes one whole point; name a POINT without a path")
+    point = places[0].point
+    return Request(point, new_dataset.target_of(dataset, point), (Item(b"", b"", None),), overwrite)
+
+
+def _carry_out(
+    restorer: Restorer, plans: Sequence[Plan], reading: Reading, rate: DownloadRate, dataset: str | None
+) -> list[RestoreReport]:
+    reports = []
+    for plan in plans:
+        if dataset is not None and plan.request.target == new_dataset.NOWHERE:
+            plan.request = replace(plan.request, target=new_dataset.make(dataset, plan.request.point))
+        began = monotonic()
+        report = restorer.restore(plan)
+        if report.downloaded > report.local:
+            rate.learn(reading.config.state, report.downloaded, monotonic() - began)
+        reports.append(report)
+    if dataset is not None:
+        new_dataset.finish(dataset)
+    return reports
+
+
+def _tell(app: App, plans: Sequence[Plan], reports: Sequence[RestoreReport]) -> int:
+    code = result_code(reports)
+    app.emit(report_values(plans, reports, code))
+    for report in reports:
+        for path, reason in report.failed:
+            click.echo(f"zdiffsync: not restored: {shown(path)}: {reason}", err=True)
+        for text, count in report.warnings.items():
+            click.echo(f"zdiffsync: warning: {text} ({count:,} times)", err=True)
+    app.say(report_summary(plans, reports))
     return int(code)

@@ -1,268 +1,245 @@
-"""Building a point's tree: staged base files moved into place, overlay objects written.
+"""Building a point's tree in a target: directories here, files by several threads beside it.
 
-Last step of the restore flow. The base part lies in a staging folder on the same file system, so
-an unchanged directory of a million files costs one rename.
+Last step of the restore flow. Files are made in the staging folder, which lies on the same file system,
+and renamed into place when they are whole.
 Rule: works through directory descriptors and never follows a symlink that stands in its way.
 """
 
 import errno
 import os
-import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import BoundedSemaphore
+from typing import Self
 
-from zdiffsync.catalog.view import Node, PointView, Version
-from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, ZdiffsyncError
-from zdiffsync.format.manifest import IN_BASE
-from zdiffsync.model.bytesource import ByteSource
+from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, ZdiffsyncError
+from zdiffsync.model.bytesource import ByteSource, Hint
 from zdiffsync.model.entry import Entry, EntryType
+from zdiffsync.restore.folders import Folder, open_folder, reach
 from zdiffsync.restore.metadata import apply_metadata, proc_path
-from zdiffsync.restore.staged import Amount, StagedBase
+from zdiffsync.restore.overwrite import Overwrite
+from zdiffsync.restore.report import RestoreReport
+from zdiffsync.restore.staging import Staging
+from zdiffsync.restore.tree import Found
+from zdiffsync.restore.walk import Walk, name_in
+from zdiffsync.restore.write import large, lasting_name, write_file
 
-_BLOCK = 4 << 20
-_ZEROS = bytes(_BLOCK)
+_WAITING = 16  # files a thread may have before it
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
-
-class Overwrite(StrEnum):
-    """What to do with a file that is already there."""
-
-    NEVER = "never"
-    CHANGED = "changed"
-    ALWAYS = "always"
-
-
-@dataclass(slots=True)
-class RestoreReport:
-    """What a restore did. `failed` holds (path, reason) of what could not be given back whole."""
-
-    files: int = 0
-    directories: int = 0
-    others: int = 0
-    bytes_restored: int = 0
-    kept: int = 0
-    failed: list[tuple[bytes, str]] = field(default_factory=list)
-    damaged: bool = False
-    warnings: dict[str, int] = field(default_factory=dict)
-
-    def warn(self, text: str) -> None:
-        """Count a warning; each is shown once."""
-        self.warnings[text] = self.warnings.get(text, 0) + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an object goes: an open directory, the name in it, and its path for messages."""
-
-    directory: int
-    name: bytes
-    path: bytes
+Opened = tuple[ByteSource, Hint | None]
+OpenFile = Callable[[Found], Callable[[], Opened]]
 
 
 class Assembler:
-    """Puts nodes of one point into a target. `base` is the staged part of the base (None: none is needed).
+    """Puts what `walk` finds into the open directory `root`. A context manager: leaving it waits for all.
 
-    `pristine` tells whether nothing of the overlay lies at or below a base path; `sources` are base
-    paths that deltas still read and that must therefore be copied, not moved.
+    `open_file` looks a file up and returns what opens it, from any thread. What fails file by file is in
+    `report`; a remote that is gone or a target that is full raises RemoteError or OSError.
     """
 
     def __init__(
         self,
-        view: PointView,
-        base: StagedBase | None,
-        open_content: Callable[[int, bytes | None], ByteSource],
+        walk: Walk,
+        open_file: OpenFile,
+        staging: Staging,
+        root: int,
         *,
-        pristine: Callable[[bytes], bool],
-        sources: frozenset[bytes],
         overwrite: Overwrite,
         report: RestoreReport,
         progress: Callable[[int], None],
+        threads: int,
     ) -> None:
-        self._view, self._base, self._open_content = view, base, open_content
-        self._pristine, self._sources, self._overwrite = pristine, sources, overwrite
-        self._report, self._progress = report, progress
-        self._placed: dict[int, bytes] = {}
-        self._root: int | None = None
+        self._walk, self._open_file, self._staging, self._root = walk, open_file, staging, root
+        self._overwrite, self._report, self._progress = overwrite, report, progress
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="restore")
+        self._room = BoundedSemaphore(threads * _WAITING)
+        self._placed: dict[int, tuple[bytes, Future[None] | None]] = {}
+        self._fatal: list[Exception] = []
+        self._todo: list[tuple[Found, Folder, bytes]] = []
 
-    def fill(self, node: Node, directory: int) -> Entry:
-        """Fill an existing directory with what directory `node` holds; return the metadata it should get."""
-        self._root = directory
-        entry = self.entry(node)
-        assert entry is not None, "the caller checked that the node exists"
-        if entry.type is not EntryType.DIRECTORY:
-            raise UsageError("not a directory, so it cannot fill one; name the directory to put it in")
-        self._fill(node, directory, b"")
-        return entry
+    def __enter__(self) -> Self:
+        return self
 
-    def place(self, node: Node, directory: int, name: bytes) -> None:
-        """Put `node` as `name` into an open directory."""
-        self._root = directory
-        self._place(node, Place(directory, name, name))
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        self._pool.shutdown(cancel_futures=kind is not None)
+        for _found, folder, _name in self._todo:
+            folder.drop()
+        if kind is None:
+            self._stop_if_fatal()
 
-    def _place(self, node: Node, place: Place) -> None:
-        try:
-            self._place_unchecked(node, place)
-        except (IntegrityError, ObjectMissingError) as error:
-            self._report.damaged = True
-            self._report.failed.append((place.path, str(error)))
-        except (OSError, ZdiffsyncError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise
-            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-            self._report.failed.append((place.path, reason))
+    def fill(self, found: Found) -> None:
+        """Fill the target itself with what directory `found` holds; its own metadata are the caller's."""
+        with Folder(os.dup(self._root), b"", lambda _fd: None) as folder:
+            self._enter(found, folder)
+        self._run()
 
-    def _place_unchecked(self, node: Node, place: Place) -> None:
-        check_name(place.name)
-        version = self._view.version(node.object) if node.object is not None else None
-        entry = self.entry(node)
-        if entry is None:
+    def place(self, found: Found, folder: bytes, name: bytes) -> None:
+        """Put `found` as `name` into the directory `folder` of the target."""
+        with reach(self._root, folder) as directory:
+            opened = Folder(os.dup(directory), folder, lambda _fd: None)
+        with opened:
+            self._place(found, opened, name)
+        self._run()
+
+    def _run(self) -> None:
+        while self._todo:
+            found, folder, name = self._todo.pop()
+            with folder:
+                path = folder.inside(name)
+                self._guarded(path, lambda: self._directory(found, folder, name, path))  # noqa: B023 - called here
+
+    def _enter(self, found: Found, folder: Folder) -> None:
+        """Place all of a directory; its subdirectories come later, or a wide tree would hold it all open."""
+        for child in self._walk.children(found):
+            self._place(child, folder, name_in(found, child))
+        self._stop_if_fatal()
+
+    def _place(self, found: Found, folder: Folder, name: bytes) -> None:
+        path = folder.inside(name)
+        self._guarded(path, lambda: self._place_unchecked(found, folder, name, path))
+
+    def _place_unchecked(self, found: Found, folder: Folder, name: bytes, path: bytes) -> None:
+        check_name(name)
+        if found.entry.type is EntryType.DIRECTORY:
+            self._todo.append((found, folder.hold(), name))
             return
-        there = _lstat(place.directory, place.name)
-        if entry.type is EntryType.DIRECTORY:
-            self._place_directory(node, place, entry, there)
-        elif self._wanted(entry, there):
-            self._place_other(node, place, entry, version, there)
+        there = lstat(folder.descriptor, name)
+        if self._staging.was_placed(path) or not self._overwrite.replaces(found.entry, there):
+            self._keep(found, folder, name, path)
+            return
+        first = self._placed.get(found.inode) if found.links > 1 else None
+        if first is not None:
+            self._submit(folder, path, lambda: self._link(*first, folder, name))
+            return
+        if found.entry.type is EntryType.FILE:
+            opening = self._open_file(found)
+            done = self._submit(folder, path, lambda: self._file(found, opening, folder, name, path))
         else:
-            self._keep(node, place, entry)
+            done = self._submit(folder, path, lambda: self._special(found.entry, folder, name))
+        if found.links > 1:
+            self._placed[found.inode] = path, done
 
-    def _keep(self, node: Node, place: Place, entry: Entry) -> None:
+    def _keep(self, found: Found, folder: Folder, name: bytes, path: bytes) -> None:
         self._report.kept += 1
         if self._overwrite is Overwrite.CHANGED:
-            apply_metadata(place.directory, place.name, entry, self._report.warn)
-            if node.object is not None:
-                self._placed.setdefault(node.object, place.path)
+            apply_metadata(folder.descriptor, name, found.entry, self._report.warn)
+        ours = self._overwrite is not Overwrite.NEVER or self._staging.was_placed(path)
+        if ours and found.links > 1:
+            self._placed.setdefault(found.inode, (path, None))
 
-    def _place_directory(self, node: Node, place: Place, entry: Entry, there: os.stat_result | None) -> None:
-        self._report.directories += 1
+    def _directory(self, found: Found, above: Folder, name: bytes, path: bytes) -> None:
+        there = lstat(above.descriptor, name)
         if there is not None and not stat.S_ISDIR(there.st_mode):
             if self._overwrite is Overwrite.NEVER:
                 self._report.kept += 1
                 return
-            _remove(place, there)
+            remove(above.descriptor, name, there)
             there = None
-        base_path = node.base_path
-        if there is None and node.object is None and base_path is not None and self._pristine(base_path):
-            assert self._base is not None, "the entry came from there"
-            self._count(self._base.amount(base_path))
-            self._base.move(base_path, place.directory, place.name)
-            return
+        self._report.directories += 1
+        ours = there is None or self._staging.made(path) or self._overwrite is not Overwrite.NEVER
         if there is None:
-            os.mkdir(place.name, 0o700, dir_fd=place.directory)
-        with _directory(place) as inside:
-            self._fill(node, inside, place.path)
-        if there is None or self._overwrite is not Overwrite.NEVER:
-            apply_metadata(place.directory, place.name, entry, self._report.warn)
+            self._staging.making(path)
+            os.mkdir(name, 0o700, dir_fd=above.descriptor)
+        descriptor = open_folder(above.descriptor, name)
+        with Folder(descriptor, path, self._finish(path, found.entry if ours else None)) as folder:
+            self._enter(found, folder)
 
-    def _fill(self, node: Node, directory: int, path: bytes) -> None:
-        overlay = self._view.names(node)
-        names = dict.fromkeys(overlay)
-        if self._base is not None and node.base_path is not None:
-            names.update(dict.fromkeys(self._base.names(node.base_path)))
-        for name in names:
-            child = overlay[name] if name in overlay else self._view.child(node, name)
-            if child is not None:
-                self._place(child, Place(directory, name, path + b"/" + name if path else name))
+    def _finish(self, path: bytes, entry: Entry | None) -> Callable[[int], None]:
+        def finish(descriptor: int) -> None:
+            if entry is not None:
+                self._guarded(path, lambda: apply_metadata(descriptor, b".", entry, self._report.warn))
 
-    def _place_other(
-        self, node: Node, place: Place, entry: Entry, version: Version | None, there: os.stat_result | None
+        return finish
+
+    def _file(
+        self, found: Found, opening: Callable[[], Opened], folder: Folder, name: bytes, path: bytes
     ) -> None:
-        if node.object is not None and (first := self._placed.get(node.object)) is not None:
-            _remove(place, there)
-            self._link(first, place)
-            return
-        if entry.type is EntryType.FILE:
-            self._place_file(node, place, entry, version, there)
+        entry = found.entry
+        made = lasting_name(path, entry) if large(entry) else self._staging.fresh()
+        source, hint = opening()
+        write_file(self._staging.new, made, source, hint, entry, self._count)
+        apply_metadata(self._staging.new, made, entry, self._report.warn)
+        self._into_place(made, folder, name)
+        if self._overwrite is Overwrite.ALWAYS or found.links > 1:
+            self._staging.placed(path)
+        with self._report.lock:
             self._report.files += 1
             self._report.bytes_restored += entry.size
-            self._progress(entry.size)
-        else:
-            _remove(place, there)
-            self._place_special(node, place, entry, version)
-            self._report.others += 1
-        if version is not None:
-            apply_metadata(place.directory, place.name, entry, self._report.warn)
-        if node.object is not None:
-            self._placed[node.object] = place.path
 
-    def _link(self, first: bytes, place: Place) -> None:
-        assert self._root is not None, "set before anything is placed"
-        head, _, name = first.rpartition(b"/")
-        with _reach(self._root, head) as directory:
-            os.link(name, place.name, src_dir_fd=directory, dst_dir_fd=place.directory, follow_symlinks=False)
-
-    def _place_file(
-        self, node: Node, place: Place, entry: Entry, version: Version | None, there: os.stat_result | None
-    ) -> None:
-        # Renaming replaces a file that is there; it must not go before the new one is whole.
-        in_the_way = there if there is not None and stat.S_ISDIR(there.st_mode) else None
-        content = IN_BASE if version is None else version.content
-        staged = node.base_path if content == IN_BASE else None
-        if staged is not None and staged not in self._sources:
-            assert self._base is not None, "the base is staged where it is needed"
-            _remove(place, in_the_way)
-            self._base.move(staged, place.directory, place.name)
-            return
-        temporary = b".zdiffsync-" + secrets.token_hex(8).encode()
-        fd = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=place.directory
-        )
-        try:
-            try:
-                if content is not None:
-                    self._write(fd, self._open_content(content, node.base_path), entry)
-            finally:
-                os.close(fd)
-            if version is None:
-                apply_metadata(place.directory, temporary, entry, self._report.warn)
-            _remove(place, in_the_way)
-            os.rename(temporary, place.name, src_dir_fd=place.directory, dst_dir_fd=place.directory)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=place.directory)
-            raise
-
-    def _write(self, fd: int, source: ByteSource, entry: Entry) -> None:
-        if source.size != entry.size:
-            raise IntegrityError(f"stored content has {source.size} bytes, the file had {entry.size}")
-        for at in range(0, source.size, _BLOCK):
-            data = source.read(at, min(_BLOCK, source.size - at))
-            if data != _ZEROS[: len(data)]:
-                os.pwrite(fd, data, at)
-        os.ftruncate(fd, entry.size)
-
-    def _place_special(self, node: Node, place: Place, entry: Entry, version: Version | None) -> None:
-        if version is None and self._base is not None and node.base_path is not None:
-            self._base.move(node.base_path, place.directory, place.name)
-        elif entry.type is EntryType.SYMLINK:
+    def _special(self, entry: Entry, folder: Folder, name: bytes) -> None:
+        made = self._staging.fresh()
+        if entry.type is EntryType.SYMLINK:
             assert entry.target is not None, "a symlink's entry has a target"
-            os.symlink(entry.target, place.name, dir_fd=place.directory)
+            os.symlink(entry.target, made, dir_fd=self._staging.new)
         else:
-            os.mknod(place.name, entry.type.format_bits | 0o600, entry.rdev, dir_fd=place.directory)
+            os.mknod(made, entry.type.format_bits | 0o600, entry.rdev, dir_fd=self._staging.new)
+        apply_metadata(self._staging.new, made, entry, self._report.warn)
+        self._into_place(made, folder, name)
+        with self._report.lock:
+            self._report.others += 1
 
-    def entry(self, node: Node) -> Entry | None:
-        """Return the metadata of `node`, None when neither overlay nor base has it."""
-        if node.object is not None and (version := self._view.version(node.object)) is not None:
-            return version.entry
-        return None if self._base is None or node.base_path is None else self._base.entry(node.base_path)
+    def _link(self, first: bytes, done: Future[None] | None, folder: Folder, name: bytes) -> None:
+        if done is not None:
+            done.result()
+        made = self._staging.fresh()
+        head, _, last = first.rpartition(b"/")
+        with reach(self._root, head) as directory:
+            os.link(last, made, src_dir_fd=directory, dst_dir_fd=self._staging.new, follow_symlinks=False)
+        self._into_place(made, folder, name)
 
-    def _count(self, amount: Amount) -> None:
-        self._report.files += amount.files
-        self._report.directories += amount.directories
-        self._report.others += amount.others
-        self._report.bytes_restored += amount.size
-        self._progress(amount.size)
+    def _into_place(self, made: bytes, folder: Folder, name: bytes) -> None:
+        """Rename a finished file; what is there goes with that, but for a directory."""
+        there = lstat(folder.descriptor, name)
+        if there is not None and stat.S_ISDIR(there.st_mode):
+            remove(folder.descriptor, name, there)
+        os.rename(made, name, src_dir_fd=self._staging.new, dst_dir_fd=folder.descriptor)
 
-    def _wanted(self, entry: Entry, there: os.stat_result | None) -> bool:
-        if there is None or self._overwrite is Overwrite.ALWAYS:
-            return True
-        if self._overwrite is Overwrite.NEVER:
-            return False
-        same_kind = EntryType.of_mode(there.st_mode) is entry.type
-        same_size = entry.type is not EntryType.FILE or there.st_size == entry.size
-        return not (same_kind and same_size and there.st_mtime_ns == entry.mtime_ns)
+    def _count(self, done: int) -> None:
+        with self._report.lock:
+            self._progress(done)
+
+    def _submit(self, folder: Folder, path: bytes, work: Callable[[], None]) -> "Future[None]":
+        self._stop_if_fatal()
+        self._room.acquire()
+        folder.hold()
+        future = self._pool.submit(work)
+
+        def finished(future: "Future[None]") -> None:
+            self._room.release()
+            if not future.cancelled() and (error := future.exception()) is not None:
+                self._failed(path, error)
+            folder.drop()
+
+        future.add_done_callback(finished)
+        return future
+
+    def _guarded(self, path: bytes, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (OSError, ZdiffsyncError) as error:
+            self._failed(path, error)
+
+    def _failed(self, path: bytes, error: BaseException) -> None:
+        damaged = isinstance(error, IntegrityError | ObjectMissingError)
+        if isinstance(error, RemoteError) and not damaged:
+            self._fatal.append(error)
+        elif isinstance(error, OSError):
+            if error.errno in _FATAL:
+                self._fatal.append(error)
+            else:
+                self._report.fail(path, error.strerror or str(error), damaged=False)
+        elif isinstance(error, ZdiffsyncError):
+            self._report.fail(path, str(error), damaged=damaged)
+        else:  # a bug; it must not look like a file that failed
+            assert isinstance(error, Exception), error
+            self._fatal.append(error)
+
+    def _stop_if_fatal(self) -> None:
+        if self._fatal:
+            raise self._fatal[0]
 
 
 def check_name(name: bytes) -> None:
@@ -271,40 +248,17 @@ def check_name(name: bytes) -> None:
         raise IntegrityError(f"refusing to restore a file named {name!r}")
 
 
-def _lstat(directory: int, name: bytes) -> os.stat_result | None:
+def lstat(directory: int, name: bytes) -> os.stat_result | None:
+    """Stat `name` in an open directory, following nothing; None when it is not there."""
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
 
 
-def _remove(place: Place, there: os.stat_result | None) -> None:
-    if there is None:
-        return
+def remove(directory: int, name: bytes, there: os.stat_result) -> None:
+    """Remove `name`, whatever it is, with all in it."""
     if stat.S_ISDIR(there.st_mode):
-        shutil.rmtree(proc_path(place.directory, place.name))
+        shutil.rmtree(proc_path(directory, name))
     else:
-        os.unlink(place.name, dir_fd=place.directory)
-
-
-@contextmanager
-def _directory(place: Place) -> Iterator[int]:
-    fd = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place.directory)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _reach(root: int, path: bytes) -> Iterator[int]:
-    """Open the directory `path` below `root` step by step, so that no length and no symlink matters."""
-    fd = os.dup(root)
-    try:
-        for name in path.split(b"/") if path else ():
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
-            os.close(fd)
-            fd = inner
-        yield fd
-    finally:
-        os.close(fd)
+        os.unlink(name, dir_fd=directory)

@@ -6,6 +6,7 @@ or raises IntegrityError naming the content and its pack.
 
 import hashlib
 from collections.abc import Callable
+from threading import Lock
 
 from zdiffsync.catalog.view import PointView
 from zdiffsync.errors import IntegrityError
@@ -13,7 +14,7 @@ from zdiffsync.format.delta_reader import WindowedReader
 from zdiffsync.format.manifest import IN_BASE, ContentRecord
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import decompress
-from zdiffsync.model.bytesource import ByteSource
+from zdiffsync.model.bytesource import ByteSource, Hint
 
 FetchBlob = Callable[[BlobRef], bytes]
 OpenBase = Callable[[bytes], ByteSource]
@@ -35,6 +36,48 @@ class MemorySource:
         return self._data[offset : offset + length]
 
 
+class WholeContent:
+    """A content stored in one blob, fetched at the first read that no hint answers. Thread-safe."""
+
+    def __init__(self, record: ContentRecord, fetch: FetchBlob) -> None:
+        self._record, self._fetch = record, fetch
+        self._data: bytes | None = None
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self._record.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`. Raises IntegrityError, ObjectMissingError, RemoteError."""
+        return self._whole(None)[offset : offset + length]
+
+    def read_hinted(self, offset: int, length: int, hint: Hint) -> bytes:
+        """Like `read`; a hint that has the whole content right spares fetching it."""
+        return self._whole(hint)[offset : offset + length]
+
+    def _whole(self, hint: Hint | None) -> bytes:
+        with self._lock:
+            if self._data is None and hint is not None:
+                self._data = hint.take(0, self.size, self._fits)
+            if self._data is None:
+                self._data = self._fetched()
+            return self._data
+
+    def _fits(self, data: bytes) -> bool:
+        return hashlib.sha256(data).hexdigest() == self._record.digest
+
+    def _fetched(self) -> bytes:
+        try:
+            data = decompress(self._fetch(self._record.blob), self.size)
+        except IntegrityError as error:
+            raise IntegrityError(f"{_place(self._record)}: {error}") from error
+        if not self._fits(data):
+            raise IntegrityError(f"{_place(self._record)} does not match its digest")
+        return data
+
+
 class ContentReader:
     """Opens contents of one chain. `fetch` reads blobs, `open_base` files of the base by base path."""
 
@@ -46,37 +89,37 @@ class ContentReader:
 
         Raises IntegrityError, ObjectMissingError, RemoteError; also later, from `read`.
         """
-        if number == IN_BASE:
+        return self.opened(self.records(number), base_path)
+
+    def records(self, number: int) -> tuple[ContentRecord, ...]:
+        """Return content `number` and all it is a delta of, newest first: what needs the catalog."""
+        records: list[ContentRecord] = []
+        while number != IN_BASE:
+            records.append(self._view.content(number))
+            if records[-1].source is None:
+                break
+            number = records[-1].source
+        return tuple(records)
+
+    def opened(self, records: tuple[ContentRecord, ...], base_path: bytes | None) -> ByteSource:
+        """Open what `records` found, without the catalog, from any thread; no records: the base's file."""
+        if not records:
             if base_path is None:
                 raise IntegrityError("a content is said to be in the base, but at no path")
             return self._open_base(base_path)
-        record = self._view.content(number)
+        record = records[0]
         if not record.windowed:
-            return MemorySource(self._plain(record))
+            return WholeContent(record, self._fetch)
+        old = None if record.source is None else self.opened(records[1:], record.source_path)
+        return WindowedReader(self.table(record), old, self._fetch)
+
+    def table(self, record: ContentRecord) -> bytes:
+        """Return the encoded op table of a windowed content. Raises like `open`."""
         table = self._fetch(record.blob)
-        self._check(record, hashlib.sha256(table).hexdigest())
-        old = None if record.source is None else self.open(record.source, record.source_path)
-        return WindowedReader(table, old, self._fetch)
+        if hashlib.sha256(table).hexdigest() != record.digest:
+            raise IntegrityError(f"{_place(record)} does not match its digest")
+        return table
 
-    def sources(self, number: int) -> set[bytes]:
-        """Return the base paths that reading content `number` needs."""
-        needed: set[bytes] = set()
-        while number != IN_BASE:
-            record = self._view.content(number)
-            if record.source is None:
-                return needed
-            if record.source_path is not None:
-                needed.add(record.source_path)
-            number = record.source
-        return needed
 
-    def _plain(self, record: ContentRecord) -> bytes:
-        data = decompress(self._fetch(record.blob), record.size)
-        self._check(record, hashlib.sha256(data).hexdigest())
-        return data
-
-    def _check(self, record: ContentRecord, digest: str) -> None:
-        if digest != record.digest:
-            raise IntegrityError(
-                f"content {record.number} in pack {record.blob.pack} does not match its digest"
-            )
+def _place(record: ContentRecord) -> str:
+    return f"content {record.number} in pack {record.blob.pack}"

@@ -1,72 +1,126 @@
-"""What of the base a restore needs, before anything is fetched.
+"""What must be fetched to read contents whole: blobs of packs and chunks of the base.
 
-Second step of the restore flow. Rule: may name too much, never too little.
+Under planning. It follows the readers' way through op tables without reading bytes, so that what it
+names is what they will ask for. Rule: a local file is taken to be right; where it turns out wrong the
+readers fetch more than is named here.
 """
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from zdiffsync.catalog.view import Node, PointView
+from zdiffsync.bases.files import BaseFile, Chunk
+from zdiffsync.format.delta_table import decode_windows
+from zdiffsync.format.manifest import ContentRecord
+from zdiffsync.format.windows import BlobRef, OpKind, WindowTable
 from zdiffsync.restore.contents import ContentReader
+
+_MOST_KNOWN = 2_000_000  # chunks remembered; beyond, a chunk that is needed twice counts twice
 
 
 @dataclass(frozen=True, slots=True)
-class BaseNeeds:
-    """Base paths to fetch with all below them, and those of them that deltas read."""
+class _Read:
+    """A range that is read, and the part of it that a local file can give instead."""
 
-    paths: frozenset[bytes]
-    sources: frozenset[bytes]
+    start: int
+    end: int
+    local_start: int
+    local_end: int
 
-    @property
-    def everything(self) -> bool:
-        """Whether the whole base is needed."""
-        return b"" in self.paths
+    def gives(self, start: int, end: int) -> bool:
+        """Whether the local file has all of this range, so that its digest can be checked."""
+        return self.local_start <= start and end <= self.local_end
 
 
-class Overlay:
-    """The overlay objects of a point by base path: which parts of the base they touch."""
+@dataclass(slots=True)
+class Needs:
+    """What a restore fetches: blobs by pack in the order of their first use, and chunks of the base.
 
-    def __init__(self, view: PointView) -> None:
-        self._view = view
-        self._objects = view.changed_objects()
-        self.touched: set[bytes] = set()
-        for node in self._objects:
-            path = node.base_path
-            while path is not None and path not in self.touched:
-                self.touched.add(path)
-                path = path.rpartition(b"/")[0] if path else None
+    `tables` are the bytes of the op tables, which planning itself has fetched.
+    """
 
-    def pristine(self, base_path: bytes) -> bool:
-        """Whether base and point are the same at and below this base path."""
-        return base_path not in self.touched
+    blobs: dict[str, dict[BlobRef, None]] = field(default_factory=dict)
+    base_bytes: int = 0
+    base_packs: set[str] = field(default_factory=set)
+    tables: int = 0
+    _chunks: set[bytes] = field(default_factory=set)
+    _tables: set[BlobRef] = field(default_factory=set)
 
-    def needs(self, top: Node, reader: ContentReader) -> BaseNeeds:
-        """Return what restoring `top` and all below it takes from the base."""
-        paths: set[bytes] = set()
-        sources: set[bytes] = set()
-        seen: set[int] = set()
-        todo = [top]
-        while todo:
-            node = todo.pop()
-            if node.base_path is not None and not _covered(paths, node.base_path):
-                paths.add(node.base_path)
-                todo += [child for child in self._objects if _below(node.base_path, child.base_path)]
-            if node.object is None or node.object in seen:
+    def content(
+        self, reader: ContentReader, number: int, base: Callable[[bytes], BaseFile], *, local: bool
+    ) -> None:
+        """Add what reading a stored content takes; `local`: but for what a local file of it can give.
+
+        `base` opens files of the base by base path. Raises IntegrityError, ObjectMissingError, RemoteError.
+        """
+        records = reader.records(number)
+        size = records[0].size
+        reads = [_Read(0, size, 0, size if local else 0)] if size else []
+        for record in records:
+            if not reads:
+                return
+            if not record.windowed:
+                self._whole(record, reads)
+                return
+            reads = self._windows(record, reader, reads)
+        if reads and records[-1].source_path is not None:
+            self.file(base(records[-1].source_path), reads)
+
+    def file(self, source: BaseFile, reads: Sequence[_Read] | None = None) -> None:
+        """Add the chunks of a base file that are read; None: all of them."""
+        for chunk in source.chunks if reads is None else _read_chunks(source.chunks, reads):
+            key = chunk.id[:8]
+            if key in self._chunks:
                 continue
-            seen.add(node.object)
-            version = self._view.version(node.object)
-            if version is not None and version.content is not None:
-                sources |= reader.sources(version.content)
-            todo += [child for child in self._view.names(node).values() if child is not None]
-        return BaseNeeds(frozenset(paths | sources), frozenset(sources))
+            if len(self._chunks) < _MOST_KNOWN:
+                self._chunks.add(key)
+            self.base_bytes += chunk.stored
+            self.base_packs.add(chunk.pack)
+
+    def _blob(self, blob: BlobRef) -> None:
+        self.blobs.setdefault(blob.pack, {})[blob] = None
+
+    def _whole(self, record: ContentRecord, reads: Sequence[_Read]) -> None:
+        if not all(read.gives(0, record.size) for read in reads):
+            self._blob(record.blob)
+
+    def _windows(self, record: ContentRecord, reader: ContentReader, reads: Sequence[_Read]) -> list[_Read]:
+        """Add the payloads these reads take; return what they read of the old version."""
+        if record.blob not in self._tables:
+            self._tables.add(record.blob)
+            self.tables += record.blob.length
+        table = decode_windows(reader.table(record))
+        below: dict[_Read, None] = {}
+        for read in reads:
+            self._ops(table, read, below)
+        return list(below)
+
+    def _ops(self, table: WindowTable, read: _Read, below: dict[_Read, None]) -> None:
+        number, at = table.find(read.start), read.start
+        while at < read.end:
+            op, start = table.op(number), table.start(number)
+            end = start + op.length
+            if op.kind is not OpKind.ZERO and op.digest is None:
+                shift = op.old_offset - start
+                stop = min(end, read.end)
+                local = (max(read.local_start, start) + shift, min(read.local_end, end) + shift)
+                below[_Read(at + shift, stop + shift, *local)] = None
+            elif op.kind is not OpKind.ZERO and not read.gives(start, end):
+                if op.payload is not None:
+                    self._blob(op.payload)
+                if op.kind.uses_old:
+                    below[_Read(op.old_offset, op.old_offset + op.old_length, 0, 0)] = None
+            at = end
+            number += 1
 
 
-def _covered(paths: set[bytes], path: bytes) -> bool:
-    while path not in paths:
-        if not path:
-            return False
-        path = path.rpartition(b"/")[0]
-    return True
-
-
-def _below(top: bytes, path: bytes | None) -> bool:
-    return path is not None and (not top or path.startswith(top + b"/")) and path != top
+def _read_chunks(chunks: Sequence[Chunk], reads: Iterable[_Read]) -> Iterator[Chunk]:
+    for read in reads:
+        for number in range(
+            bisect_right(chunks, read.start, key=lambda chunk: chunk.offset) - 1, len(chunks)
+        ):
+            chunk = chunks[number]
+            if chunk.offset >= read.end:
+                break
+            if not read.gives(chunk.offset, chunk.offset + chunk.length):
+                yield chunk

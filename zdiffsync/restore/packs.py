@@ -19,7 +19,6 @@ from typing import Protocol, Self
 from zdiffsync.errors import IntegrityError, ObjectMissingError
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.store.names import pack_name
-from zdiffsync.store.object_cache import CachedArea
 
 _GAP = 256 << 10  # bytes nobody needs that are cheaper to download than another request
 _WHOLE = 0.5  # from this share of a pack on all of it is downloaded

@@ -1,118 +1,150 @@
-"""The restore flow: locate, stage the base part, assemble, clean up.
+"""The restore flow: plan, fetch, assemble, clean up.
 
-Rule: the base part is staged inside the target's file system, so that putting it in place is renaming.
+Local snapshots first, the remote for what they lack. Rule: nothing is written before the plan is made,
+and an interrupted restore goes on when the same is asked for again.
 """
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from zdiffsync.catalog.catalog import Catalog, Point
-from zdiffsync.catalog.view import Node, PointView
-from zdiffsync.errors import UsageError
-from zdiffsync.external.restic import Restic
-from zdiffsync.model.bytesource import ByteSource
-from zdiffsync.model.entry import Entry
+from zdiffsync.bases.bases import Bases
+from zdiffsync.catalog.catalog import Catalog
+from zdiffsync.catalog.view import PointView
+from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, UsageError
+from zdiffsync.format.manifest import IN_BASE
+from zdiffsync.model.bytesource import Tally
 from zdiffsync.model.progress import ProgressFactory
-from zdiffsync.restore.assemble import Assembler, Overwrite, RestoreReport
-from zdiffsync.restore.contents import ContentReader
+from zdiffsync.restore.assemble import Assembler, Opened, lstat
+from zdiffsync.restore.contents import ContentReader, FetchBlob, MemorySource
+from zdiffsync.restore.folders import reach
+from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.metadata import apply_metadata
-from zdiffsync.restore.needs import BaseNeeds, Overlay
-from zdiffsync.restore.packs import CachedPacks
-from zdiffsync.restore.staged import StagedBase
-from zdiffsync.store.store import Store
+from zdiffsync.restore.packs import BlobArea, FetchedPacks
+from zdiffsync.restore.plan import Plan, Planner, Request, find
+from zdiffsync.restore.report import RestoreReport
+from zdiffsync.restore.staging import Staging, opened_staging
+from zdiffsync.restore.tree import Found
+from zdiffsync.restore.walk import Walk
+
+_GO_ON = "run the same command again, it goes on where this one stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
-    """What restores work with: the remote, the catalog, restic, and where progress goes."""
+    """What restores work with.
 
-    store: Store
+    `area` holds the packs, `fetch` reads small blobs of them through the cache, `local` (None: not wanted)
+    knows the local snapshots, `received` counts the bytes that came from the remote so far.
+    """
+
     catalog: Catalog
-    restic: Restic
+    bases: Bases
+    area: BlobArea
+    fetch: FetchBlob
+    local: LocalSnapshots | None
+    received: Callable[[], int]
     progress: ProgressFactory
+    transfers: int
 
-    def restore(
-        self, point: Point, path: bytes, target: Path, *, name: bytes | None, overwrite: Overwrite
-    ) -> RestoreReport:
-        """Restore `path` of `point` into the directory `target` as `name`.
+    def plan(self, request: Request) -> Plan:
+        """Find out what restoring `request` takes. Raises UsageError when the point has no such path."""
+        with self.catalog.view(request.point) as view, self.progress("planning", unit="names") as bar:
+            reader = ContentReader(view, self.fetch, Walk(view, self.bases, request.point).base_file)
+            return Planner(view, self.bases, request.point, reader, self.local).plan(request, bar)
 
-        `name` None fills `target` itself with the content of directory `path`. Raises UsageError when
-        the point has no such path; what fails file by file is in the report.
+    def restore(self, plan: Plan) -> RestoreReport:
+        """Carry out a plan; what fails file by file is in the report.
+
+        Raises RemoteError when the remote is gone, UsageError when the target is full, LockedError when
+        another process does the same; what was fetched until then stays for the next attempt.
         """
-        report = RestoreReport()
-        target.mkdir(parents=True, exist_ok=True)
-        with self.catalog.view(point) as view, _opened(target) as directory:
-            node = view.resolve(path)
-            if node is None:
-                raise missing(point, path)
-            with TemporaryDirectory(prefix=".zdiffsync-restore-", dir=target) as staging:
-                entry = self._assemble(
-                    point, path, _Work(view, node, Path(staging), directory, name, overwrite, report)
-                )
-            if entry is not None:
-                apply_metadata(directory, b".", entry, report.warn)
+        request = plan.request
+        report = RestoreReport(resumed=plan.resumed)
+        received, tally = self.received(), Tally() if self.local is None else self.local.tally
+        taken, refused = tally.taken, tally.refused
+        request.target.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.catalog.view(request.point) as view, _opened(request.target) as root:
+                walk = Walk(view, self.bases, request.point)
+                with opened_staging(request.staging) as staging:
+                    self._assemble(plan, view, walk, staging, root, report)
+                for item in request.items:
+                    if item.name is None:
+                        apply_metadata(root, b".", find(walk, request.point, item.path).entry, report.warn)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise UsageError(f"{request.target} is full; make room and {_GO_ON}") from error
+        except (IntegrityError, ObjectMissingError):
+            raise
+        except RemoteError as error:
+            raise RemoteError(f"{error}; {_GO_ON}") from error
+        report.downloaded = self.received() - received
+        report.local, report.refused = tally.taken - taken, tally.refused - refused
         return report
 
-    def _assemble(self, point: Point, path: bytes, work: "_Work") -> Entry | None:
+    def _assemble(
+        self, plan: Plan, view: PointView, walk: Walk, staging: Staging, root: int, report: RestoreReport
+    ) -> None:
+        request = plan.request
         with ExitStack() as stack:
-            packs = stack.enter_context(CachedPacks(self.store.data, work.staging / "packs"))
-            base: StagedBase | None = None
-
-            def open_base(base_path: bytes) -> ByteSource:
-                assert base is not None, "what deltas read was staged"
-                return base.open(base_path)
-
-            reader = ContentReader(work.view, packs.fetch, open_base)
-            overlay = Overlay(work.view)
-            needs = overlay.needs(work.node, reader)
-            if needs.paths:
-                self._stage(point, needs, work.staging / "base", work.report)
-                base = stack.enter_context(StagedBase(os.fsencode(work.staging / "base"), overlay.touched))
-            bar = stack.enter_context(self.progress("writing"))
+            packs = FetchedPacks(
+                self.area, staging.packs, plan.pieces, fetch=self.fetch, transfers=self.transfers
+            )
+            stack.enter_context(packs)
+            reader = ContentReader(view, packs.fetch, walk.base_file)
+            bar = stack.enter_context(self.progress("restoring", plan.size))
+            made: list[bytes] = []
             assembler = Assembler(
-                work.view, base, reader.open, pristine=overlay.pristine, sources=needs.sources,
-                overwrite=work.overwrite, report=work.report, progress=bar.advance,
+                walk, lambda found: self._opening(request, reader, found), staging, root,
+                overwrite=request.overwrite, report=report, progress=bar.advance, threads=self.transfers,
             )  # fmt: skip
-            if assembler.entry(work.node) is None:
-                raise missing(point, path)
-            if work.name is None:
-                return assembler.fill(work.node, work.directory)
-            assembler.place(work.node, work.directory, work.name)
-            return None
+            with assembler:
+                for item in request.items:
+                    found = find(walk, request.point, item.path)
+                    if item.name is None:
+                        assembler.fill(found)
+                    else:
+                        made += _make_parents(root, item.folder, staging)
+                        assembler.place(found, item.folder, item.name)
+            for parent in reversed(made):
+                entry = find(walk, request.point, parent).entry
+                with reach(root, parent) as directory:
+                    apply_metadata(directory, b".", entry, report.warn)
 
-    def _stage(self, point: Point, needs: BaseNeeds, folder: Path, report: RestoreReport) -> None:
-        folder.mkdir(mode=0o700)
-        if point.restic is None:
-            return
-        includes = None if needs.everything else sorted(needs.paths)
-        with self.progress("fetching base") as bar:
-            done = self.restic.restore(point.restic, None, folder, includes=includes, progress=bar)
-        report.failed += done.failed
-        report.damaged |= bool(done.failed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One restore under way."""
-
-    view: PointView
-    node: Node
-    staging: Path
-    directory: int
-    name: bytes | None
-    overwrite: Overwrite
-    report: RestoreReport
+    def _opening(self, request: Request, reader: ContentReader, found: Found) -> Callable[[], Opened]:
+        """Look a file up in the catalog; what is returned opens it without."""
+        number, base_path = found.content, found.node.base_path
+        if number is None:
+            return lambda: (MemorySource(b""), None)
+        hint = None if self.local is None else self.local.hint(request.point, found)
+        if number == IN_BASE:
+            stored = found.stored
+            if stored is None:
+                raise IntegrityError(f"the base of point {request.point.key} lacks the file")
+            return lambda: (self.bases.file(stored), hint)
+        records = reader.records(number)
+        return lambda: (reader.opened(records, base_path), hint)
 
 
-def missing(point: Point, path: bytes) -> UsageError:
-    """Return the error for a path the point does not have."""
-    return UsageError(
-        f"point {point.key} of {point.dataset} has no {os.fsdecode(path)!r}; see zdiffsync ls {point.key}"
-    )
+def _make_parents(root: int, folder: bytes, staging: Staging) -> list[bytes]:
+    """Make the missing directories of `folder`; return those that this restore has made, outermost first."""
+    made = []
+    path = b""
+    for name in folder.split(b"/") if folder else ():
+        with reach(root, path) as above:
+            path = path + b"/" + name if path else name
+            new = lstat(above, name) is None
+            if new:
+                staging.making(path)
+                os.mkdir(name, 0o700, dir_fd=above)
+            if new or staging.made(path):
+                made.append(path)
+    return made
 
 
 @contextmanager

@@ -1,0 +1,106 @@
+"""Writing one file's bytes into the staging folder, holes as holes, large ones resumable.
+
+Below the assembler. Rule: bytes are checked by the source before they get here; a large file goes on
+where an interrupted restore stopped, but only behind what was forced to disk.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from zdiffsync.errors import IntegrityError
+from zdiffsync.model.bytesource import ByteSource, Hint, read_with
+from zdiffsync.model.entry import Entry
+
+_BLOCK = 4 << 20
+_HOLE = 64 << 10  # bytes; runs of zeros of this size at multiples of it are left out
+_ZEROS = bytes(_HOLE)
+_STEP = 64 << 20  # bytes between two notes of how far a large file is
+
+
+def write_file(
+    directory: int,
+    name: bytes,
+    source: ByteSource,
+    hint: Hint | None,
+    entry: Entry,
+    progress: Callable[[int], None],
+) -> None:
+    """Write `source`, which must be of the entry's size, to `name` in an open directory, all of it.
+
+    `progress` gets the bytes written since its last call. Raises OSError and what `source.read` raises;
+    then a large file and the note beside it stay, for the next attempt.
+    """
+    if source.size != entry.size:
+        raise IntegrityError(f"stored content has {source.size} bytes, the file had {entry.size}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, 0o600, dir_fd=directory)
+    try:
+        done = _done(directory, name)
+        os.ftruncate(fd, done)
+        progress(done)
+        noted = done
+        while done < source.size:
+            data = read_with(source, done, min(_BLOCK, source.size - done), hint)
+            _write_data(fd, data, done)
+            done += len(data)
+            progress(len(data))
+            if done - noted >= _STEP:
+                _note(directory, name, fd, done)
+                noted = done
+        os.ftruncate(fd, entry.size)
+    finally:
+        os.close(fd)
+    with suppress(FileNotFoundError):
+        os.unlink(_beside(name), dir_fd=directory)
+
+
+def _write_data(fd: int, data: bytes, offset: int) -> None:
+    """Write `data` at `offset` (a multiple of _HOLE), but for its blocks of zeros."""
+    start = 0
+    view = memoryview(data)
+    for at in range(0, len(data), _HOLE):
+        end = min(at + _HOLE, len(data))
+        if view[at:end] == _ZEROS[: end - at]:
+            if start < at:
+                os.pwrite(fd, view[start:at], offset + start)
+            start = end
+    if start < len(data):
+        os.pwrite(fd, view[start:], offset + start)
+
+
+def large(entry: Entry) -> bool:
+    """Whether a file is written so that an interrupted restore can go on in the middle of it."""
+    return entry.size > _STEP
+
+
+def lasting_name(path: bytes, entry: Entry) -> bytes:
+    """Return the name under which a large file is found again: made from its path and version."""
+    version = b"%d %d " % (entry.size, entry.mtime_ns)
+    return hashlib.sha256(version + path).hexdigest()[:32].encode()
+
+
+def _beside(name: bytes) -> bytes:
+    return name + b".done"
+
+
+def _note(directory: int, name: bytes, fd: int, done: int) -> None:
+    os.fsync(fd)
+    note = os.open(_beside(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=directory)
+    try:
+        os.write(note, b"%d\n" % done)
+    finally:
+        os.close(note)
+
+
+def _done(directory: int, name: bytes) -> int:
+    try:
+        note = os.open(_beside(name), os.O_RDONLY, dir_fd=directory)
+    except FileNotFoundError:
+        return 0
+    try:
+        text = os.read(note, 32)
+    finally:
+        os.close(note)
+    return int(text) if text.endswith(b"\n") else 0

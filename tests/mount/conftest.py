@@ -78,8 +78,9 @@ def mount(tmp_path):
     mounts = []
 
     def start(world, *options, directory=None):
-        directory = directory or Path(tmp_path, f"mount{len(mounts)}")
-        directory.mkdir(exist_ok=True)
+        if directory is None:
+            directory = Path(tmp_path, f"mount{len(mounts)}")
+            directory.mkdir()
         mounts.append(Mount(world.config, directory, *options))
         return mounts[-1]
 

@@ -58,7 +58,7 @@ class Mount:
 
 def is_dead(directory):
     try:
-        os.stat(directory)
+        os.statvfs(directory)
     except OSError:
         return True
     return False

@@ -1,8 +1,8 @@
 """The mount as its users meet it: real FUSE, the real command, a real repository."""
 
+import contextlib
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -130,10 +130,14 @@ def test_two_mounts_at_once(world, mount):
 def test_a_signal_unmounts(world, mount, number):
     mounted = mount(world)
     rclone = mounted.rclone()
-    with (mounted.points()[0] / "image").open("rb") as busy:
-        busy.read(10)
-        mounted.process.send_signal(number)
-        assert mounted.end() == (0, "")
+    busy = os.open(mounted.points()[0] / "image", os.O_RDONLY)
+    os.read(busy, 10)
+    mounted.process.send_signal(number)
+    assert mounted.end() == (0, "")
+    with pytest.raises(OSError, match="not connected"):
+        os.pread(busy, 10, 8 << 20)
+    with contextlib.suppress(OSError):
+        os.close(busy)
     assert not os.path.ismount(mounted.directory)
     assert os.listdir(mounted.directory) == []
     assert rclone is None or not Path(f"/proc/{rclone}").exists()
@@ -209,14 +213,12 @@ class TestInTheBackground:
         assert "is not a directory" in self.mount(fresh, tmp_path / "file", expect=2).stderr
 
     def test_a_wrong_password_shows(self, fresh, tmp_path):
-        shutil.rmtree(fresh.state)
         (fresh.home / "password").write_bytes(b"wrong")
         (tmp_path / "here").mkdir()
         assert "password does not open" in self.mount(fresh, tmp_path / "here", expect=2).stderr
         assert not os.path.ismount(tmp_path / "here")
 
     def test_a_missing_remote_shows(self, fresh, tmp_path):
-        shutil.rmtree(fresh.state)
         fresh.remote.rename(fresh.home / "elsewhere")
         (tmp_path / "here").mkdir()
         assert self.mount(fresh, tmp_path / "here", expect=2).stderr.startswith("zdiffsync: there is no")

@@ -8,7 +8,7 @@ from zdiffsync.cli.context import App, pass_app
 
 
 @click.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, readable=False))
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; end with Ctrl-C.")
 @click.option("--allow-other", is_flag=True, help="Let other users in, as far as owners and modes do.")
 @pass_app

@@ -71,7 +71,7 @@ class Machine:
         return self.cli("points", *([dataset] if dataset else []))["points"]
 
     def restore(self, point: str, target: Path, *arguments: str, expect: int = 0) -> dict[str, Any]:
-        """Restore a point, or POINT:PATH, into `target`, from the remote alone: the snapshots are the measure."""
+        """Restore a point, or POINT:PATH, into `target`, from the remote alone: snapshots are the measure."""
         return self.cli("restore", point, "--to", str(target), "--no-local", *arguments, expect=expect)
 
     def check(self, point: dict[str, Any], snapshot: bytes | str, target: Path) -> None:

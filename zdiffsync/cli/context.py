@@ -22,6 +22,7 @@ from zdiffsync.config.config import Config, default_path, load
 from zdiffsync.external.restic import Restic
 from zdiffsync.model.progress import ProgressFactory
 from zdiffsync.restore.contents import FetchBlob
+from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.packs import RangedPacks
 from zdiffsync.store.object_cache import ObjectCache
 from zdiffsync.store.remote import LazyRepository
@@ -101,7 +102,9 @@ class App:
                 remote.plain, Secret.from_file(Path(config.password_file)), config.cache / "bases", cache
             )
             fetch = RangedPacks(cache.over(remote.data, "data")).fetch
-            yield Reading(config, catalog, bases, fetch, remote)
+            # A mount lives for weeks, and a snapshot that is kept open cannot be destroyed by the next run.
+            with LocalSnapshots(catalog, keep_open=False) as local:
+                yield Reading(config, catalog, bases, fetch, remote, local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Opened:
 class Reading:
     """A catalog and what reads the contents it names; the remote is opened when first needed.
 
-    `fetch` reads blobs of packs.
+    `fetch` reads blobs of packs, `local` knows the snapshots of this machine.
     """
 
     config: Config
@@ -126,6 +129,7 @@ class Reading:
     bases: Bases
     fetch: FetchBlob
     store: LazyRepository
+    local: LocalSnapshots
 
 
 def _opening(config: Config) -> AbstractContextManager[Repository]:

@@ -11,8 +11,9 @@ from zdiffsync.cli.context import App, pass_app
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, readable=False))
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; end with Ctrl-C.")
 @click.option("--allow-other", is_flag=True, help="Let other users in, as far as owners and modes do.")
+@click.option("--no-local", is_flag=True, help="Read nothing from local snapshots.")
 @pass_app
-def mount(app: App, directory: Path, *, foreground: bool, allow_other: bool) -> int:
+def mount(app: App, directory: Path, *, foreground: bool, allow_other: bool, no_local: bool) -> int:
     """Mount all restore points read-only on an empty directory."""
     from zdiffsync.mount import background  # noqa: PLC0415 - no other command needs FUSE
     from zdiffsync.mount.mountpoint import prepare  # noqa: PLC0415
@@ -26,7 +27,8 @@ def mount(app: App, directory: Path, *, foreground: bool, allow_other: bool) -> 
     end_log = background.log_to(None if foreground else state / "mount.log")
     try:
         with app.reading() as reading:
-            source = Source(reading.catalog, reading.bases, reading.fetch)
+            local = None if no_local else reading.local
+            source = Source(reading.catalog, reading.bases, reading.fetch, local)
 
             def ready() -> None:
                 app.say(f"mounted on {directory}; unmount with: fusermount3 -u {directory}")

@@ -72,6 +72,22 @@ class HintedSource(Protocol):
         """Like `read`, taking from `hint` what fits its digest."""
 
 
+class WithHint:
+    """A source that is always read with one hint, as a ByteSource."""
+
+    def __init__(self, source: ByteSource, hint: Hint) -> None:
+        self._source, self._hint = source, hint
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self._source.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`; raises what the source raises."""
+        return read_with(self._source, offset, length, self._hint)
+
+
 def read_with(source: ByteSource, offset: int, length: int, hint: Hint | None) -> bytes:
     """Read from `source`, with the hint where there is one and the source can use it."""
     if hint is not None and isinstance(source, HintedSource):

@@ -16,6 +16,7 @@ from zdiffsync.model.entry import EntryType
 from zdiffsync.mount.items import Folder, Item, Listing, point_inode
 from zdiffsync.restore.contents import FetchBlob
 from zdiffsync.restore.files import PointFiles
+from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.tree import Found, PointTree
 
 _BLOCK = 512
@@ -30,6 +31,7 @@ class Source:
     catalog: Catalog
     bases: Bases
     fetch: FetchBlob
+    local: LocalSnapshots | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class PointContent:
         """Open them. Raises IntegrityError, ObjectMissingError, RemoteError, CatalogError."""
         source = self.source
         with source.catalog.view(self.point) as view:
-            return PointFiles(view, source.bases, self.point, source.fetch).open(self.found)
+            return PointFiles(view, source.bases, self.point, source.fetch, source.local).open(self.found)
 
 
 class PointFolder(Folder):

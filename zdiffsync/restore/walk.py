@@ -4,6 +4,8 @@ Under planning and assembling alike. Rule: asks the catalog only about directori
 something changed; a subtree of a million untouched files is read from the base alone.
 """
 
+from collections.abc import Iterator
+from collections.abc import Iterator
 from functools import cached_property
 
 from zdiffsync.bases.bases import Bases
@@ -76,6 +78,24 @@ class Walk:
             )
             for name, stored in sorted(self._bases.tree(directory.stored.subtree).items())
         ]  # fmt: skip
+
+    def below(self, directory: Found) -> Iterator[Found]:
+        """Yield everything below a directory, each directory before what it holds."""
+        stack = self.children(directory)[::-1]
+        while stack:
+            found = stack.pop()
+            yield found
+            if found.entry.type is EntryType.DIRECTORY:
+                stack += self.children(found)[::-1]
+
+    def below(self, directory: Found) -> Iterator[Found]:
+        """Yield everything below a directory, each directory before what it holds."""
+        stack = self.children(directory)[::-1]
+        while stack:
+            found = stack.pop()
+            yield found
+            if found.entry.type is EntryType.DIRECTORY:
+                stack += self.children(found)[::-1]
 
 
 def name_in(directory: Found, child: Found) -> bytes:

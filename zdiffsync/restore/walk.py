@@ -5,7 +5,6 @@ something changed; a subtree of a million untouched files is read from the base 
 """
 
 from collections.abc import Iterator
-from collections.abc import Iterator
 from functools import cached_property
 
 from zdiffsync.bases.bases import Bases
@@ -78,15 +77,6 @@ class Walk:
             )
             for name, stored in sorted(self._bases.tree(directory.stored.subtree).items())
         ]  # fmt: skip
-
-    def below(self, directory: Found) -> Iterator[Found]:
-        """Yield everything below a directory, each directory before what it holds."""
-        stack = self.children(directory)[::-1]
-        while stack:
-            found = stack.pop()
-            yield found
-            if found.entry.type is EntryType.DIRECTORY:
-                stack += self.children(found)[::-1]
 
     def below(self, directory: Found) -> Iterator[Found]:
         """Yield everything below a directory, each directory before what it holds."""

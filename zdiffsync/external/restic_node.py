@@ -7,6 +7,7 @@ Formats: internal/data/node.go of restic 0.18 and 0.19. Names are quoted by Go's
 Go's os.FileMode; times are RFC 3339 with up to nine decimals, years clamped to 0000..9999.
 """
 
+import functools
 import re
 import stat
 from dataclasses import dataclass
@@ -99,16 +100,22 @@ class ListedRecord(msgspec.Struct):
 
     def node(self) -> ListedNode:
         """Return the metadata. Raises ValueError when it is not what Linux can have."""
-        mode = posix_mode(self.mode)
+        kind, permissions = _type_and_permissions(self.mode)
         return ListedNode(
-            type=EntryType.of_mode(mode),
-            mode=stat.S_IMODE(mode),
+            type=kind,
+            mode=permissions,
             uid=self.uid,
             gid=self.gid,
             mtime_ns=nanoseconds(self.mtime),
             size=self.size,
             inode=self.inode,
         )
+
+
+@functools.lru_cache(4096)
+def _type_and_permissions(go_mode: int) -> tuple[EntryType, int]:
+    mode = posix_mode(go_mode)
+    return EntryType.of_mode(mode), stat.S_IMODE(mode)
 
 
 def posix_mode(go_mode: int) -> int:
@@ -136,7 +143,8 @@ def nanoseconds(text: str) -> int:
 
 def unquote(name: str) -> bytes:
     r"""Undo Go's strconv.Quote (`\xff`, `\n`, `\u2028`, …), giving the bytes of a file name."""
-    return _QUOTED.sub(_unescape, name.encode())
+    encoded = name.encode()
+    return _QUOTED.sub(_unescape, encoded) if b"\\" in encoded else encoded
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:
@@ -166,20 +174,21 @@ def _node(record: TreeNode) -> ResticNode:
 
 def entry_of(record: TreeNode) -> Entry:
     """Return the metadata of a stored name. Raises ValueError when it is not what Linux can have."""
-    mode = posix_mode(record.mode)
-    kind = EntryType.of_mode(mode)
+    kind, permissions = _type_and_permissions(record.mode)
     target = None
     if kind is EntryType.SYMLINK:
         target = record.linktarget_raw or record.linktarget.encode()
-    xattrs = ((each.name.encode(), each.value or b"") for each in record.extended_attributes or ())
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    if record.extended_attributes:
+        xattrs = tuple(sorted((each.name.encode(), each.value or b"") for each in record.extended_attributes))
     return Entry(
-        type=kind,
-        mode=stat.S_IMODE(mode),
-        uid=record.uid,
-        gid=record.gid,
-        mtime_ns=nanoseconds(record.mtime),
-        size=record.size if kind is EntryType.FILE else 0,
-        rdev=record.device if kind in {EntryType.BLOCK, EntryType.CHARACTER} else 0,
-        target=target,
-        xattrs=tuple(sorted(xattrs)),
+        kind,
+        permissions,
+        record.uid,
+        record.gid,
+        nanoseconds(record.mtime),
+        record.size if kind is EntryType.FILE else 0,
+        record.device if kind in {EntryType.BLOCK, EntryType.CHARACTER} else 0,
+        target,
+        xattrs,
     )

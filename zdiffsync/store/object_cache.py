@@ -13,11 +13,13 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
+from zlib import crc32
 
 from zdiffsync.errors import IntegrityError
 
 BLOCK = 512 << 10  # bytes
 _SLACK = 0.9  # share of the limit that stays when something must go
+_SUM = 4  # bytes of checksum at the end of a block
 _CHECKS = 32  # looks at the folder's size while as much as the limit is written
 
 
@@ -49,7 +51,9 @@ class ObjectCache:
             os.utime(path)  # the least recently used go first
         except OSError:
             return None
-        return data
+        if len(data) < _SUM or int.from_bytes(data[-_SUM:], "little") != crc32(data[:-_SUM]):
+            return None  # cut off by a full disk, or damaged there
+        return data[:-_SUM]
 
     def put(self, key: str, data: bytes) -> None:
         """Keep a block if that is possible."""
@@ -59,6 +63,7 @@ class ObjectCache:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(data)
+                file.write(crc32(data).to_bytes(_SUM, "little"))
             temporary.rename(path)
         except OSError:
             with suppress(OSError):

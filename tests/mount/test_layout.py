@@ -32,8 +32,14 @@ def point(number, dataset="tank/data", seconds=None):
     )  # fmt: skip
 
 
+def open_versions(dataset, points):
+    return Item(own_inode(b"versions", dataset.encode()), points[-1].dataset)
+
+
 def maker():
-    return LayoutMaker(TOP, lambda found, root: Item(point_inode(found.id, root.zfs_object), root.entry))
+    return LayoutMaker(
+        TOP, lambda found, root: Item(point_inode(found.id, root.zfs_object), root.entry), open_versions
+    )
 
 
 def layout(*points, by=None):
@@ -58,6 +64,12 @@ def test_a_point_is_named_by_its_local_time():
     assert names(at(found, b"tank", b"data")) == [b"2025-11-24_17-00-00", b"2025-11-24_18-00-00", b"latest"]
     assert at(found, b"tank", b"data", b"latest").entry.target == b"2025-11-24_18-00-00"
     assert at(found, b"tank", b"data", b"2025-11-24_17-00-00").entry == ENTRY
+
+
+def test_versions_are_there_but_not_listed():
+    data = at(layout(point(0)), b"tank", b"data")
+    assert b".versions" not in names(data)
+    assert list(data.folder.hidden) == [b".versions"]
 
 
 def test_twins_are_told_apart():
@@ -93,7 +105,7 @@ def test_it_belongs_to_who_mounts():
 def test_numbers_are_the_same_in_every_mount_and_all_different():
     one, other = (layout(point(0), point(1), point(2, "tank/data/child")) for _ in range(2))
     assert one.items.keys() == other.items.keys()
-    assert len(one.items) == 4 + 3 + 2  # directories, points, `latest`
+    assert len(one.items) == 4 + 3 + 2 + 2  # directories, points, `latest`, `.versions`
     assert all(0 < number < 1 << 63 for number in one.items)
 
 
@@ -109,7 +121,7 @@ def test_points_are_opened_once_whatever_comes_and_goes():
         opened.append(found.id)
         return Item(point_inode(found.id, root.zfs_object), root.entry)
 
-    by = LayoutMaker(TOP, open_point)
+    by = LayoutMaker(TOP, open_point, open_versions)
     layout(point(0), point(1), by=by)
     layout(point(1), point(2), by=by)
     assert opened == [0, 1, 2]

@@ -236,3 +236,48 @@ def test_other_users_are_kept_out_unless_let_in(world, mount):
     assert read(alone.directory / path) == b""
     assert read(shared.directory / path) == b"first\nsecond\n"  # by its ACL alone
     assert read(shared.directory / "tank/data/latest/locked") == b""
+
+
+class TestVersions:
+    def test_each_version_of_a_file_is_named_by_the_first_point_that_has_it(self, world, mount):
+        versions = mount(world).directory / "tank/data/.versions"
+        days = [world.directory(number) for number in range(3)]
+        assert sorted(os.listdir(versions / "image")) == days
+        assert sorted(os.listdir(versions / "docs/notes.md")) == [f"{days[0]}.md", f"{days[1]}.md"]
+        for sequence, day in enumerate(days):
+            assert digest(versions / "image" / day) == digest(expected_path(world, sequence) / "image")
+        assert (versions / "docs/notes.md" / f"{days[1]}.md").stat().st_size == len("first\nsecond\n")
+
+    def test_what_is_gone_or_was_elsewhere_is_there(self, world, mount):
+        versions = mount(world).directory / "tank/data/.versions"
+        first, _, last = (world.directory(number) for number in range(3))
+        assert os.readlink(versions / "link" / first) == "docs/letter.txt"
+        assert (versions / "many/042" / first).read_bytes() == b"42\n"
+        assert (versions / "lots/042" / last).read_bytes() == b"42\n"
+        assert os.path.lexists(versions / "inv\udcff\n'\"\\name" / first)
+
+    def test_it_is_found_but_not_listed(self, world, mount):
+        data = mount(world).directory / "tank/data"
+        assert ".versions" not in os.listdir(data)
+        assert (data / ".versions").is_dir()
+        assert not (data / ".versions/nothing").exists()
+
+    def test_a_version_is_the_file_of_a_point(self, world, mount):
+        mounted = mount(world)
+        version = mounted.directory / "tank/data/.versions/docs/new" / world.directory(1)
+        assert os.path.samefile(version, mounted.points()[1] / "docs/new")
+
+    def test_new_points_bring_new_versions(self, fresh, mount):
+        data = mount(fresh).directory / "tank/data"
+        versions = data / ".versions/docs"
+        assert os.listdir(versions / "new") == [fresh.directory(1)]
+        assert not (versions / "newest").exists()
+        held = os.open(versions / "new", os.O_RDONLY)
+        (fresh.tree / "docs/new").write_bytes(b"newer")
+        (fresh.tree / "docs/newest").write_bytes(b"newest")
+        fresh.increment(changed=["docs/new", "docs/newest"])
+        wait_for(lambda: os.readlink(data / "latest") == fresh.directory(3), "a new point")
+        wait_for((versions / "newest").exists, "a new name")
+        assert sorted(os.listdir(versions / "new")) == [fresh.directory(1), fresh.directory(3)]
+        assert len(os.listdir(f"/proc/self/fd/{held}")) == 2
+        os.close(held)

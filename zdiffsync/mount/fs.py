@@ -89,7 +89,8 @@ class PointsFileSystem(pyfuse3.Operations):
         """Find a name in a directory."""
         del ctx
         folder = await self._folder(number)
-        item = (await self._listings.of(folder)).get(name)
+        listing = await self._listings.of(folder)
+        item = listing.get(name) or folder.hidden.get(name)
         if item is None:
             return nothing(lasting=folder.lasting)
         self._remember(folder, name, item)

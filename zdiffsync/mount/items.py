@@ -46,15 +46,22 @@ Listing = Mapping[bytes, Item]
 class Folder(ABC):
     """A directory: `inode` is its number, `place` its name in messages.
 
-    `lasting`: what it lists never changes, so the kernel may keep it. `listing` is what has been loaded.
+    `lasting`: what it lists never changes, so the kernel may keep it. `listing` is what has been loaded,
+    `hidden` what is found by name though it is not listed.
     """
 
-    __slots__ = ("inode", "listing")
+    __slots__ = ("hidden", "inode", "listing")
     lasting = True
 
     def __init__(self, inode: int) -> None:
         self.inode = inode
         self.listing: Listing | None = None
+        self.hidden: Listing = {}
+
+    @property
+    def outdated(self) -> bool:
+        """Whether what has been loaded is to be loaded again."""
+        return False
 
     @property
     @abstractmethod

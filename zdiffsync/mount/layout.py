@@ -1,10 +1,10 @@
-"""The directories above the points: datasets, their points by local time, `latest`.
+"""The directories above the points: datasets, their points by local time, `latest`, `.versions`.
 
 Made anew when points come or go. Rule: all of it is in memory, so listing it asks nobody.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from zdiffsync.catalog.catalog import Point, Root
@@ -12,6 +12,7 @@ from zdiffsync.model.entry import Entry, EntryType
 from zdiffsync.mount.items import Folder, Item, Listing, own_directory, own_inode
 
 LATEST = b"latest"
+VERSIONS = b".versions"
 _KEY_DIGITS = 6
 
 
@@ -21,10 +22,11 @@ class FixedFolder(Folder):
     __slots__ = ("_name",)
     lasting = False
 
-    def __init__(self, inode: int, name: bytes, items: dict[bytes, Item]) -> None:
+    def __init__(self, inode: int, name: bytes, items: Listing, hidden: Listing) -> None:
         super().__init__(inode)
         self._name = name
         self.listing = dict(sorted(items.items()))
+        self.hidden = hidden
 
     @property
     def place(self) -> str:
@@ -48,7 +50,7 @@ class Layout:
     def _collect(self, item: Item) -> None:
         self.items[item.inode] = item
         if isinstance(item.folder, FixedFolder):
-            for child in item.folder.load().values():
+            for child in (*item.folder.load().values(), *item.folder.hidden.values()):
                 self._collect(child)
 
 
@@ -56,11 +58,16 @@ class LayoutMaker:
     """Makes layouts.
 
     `top_inode` is the mount's own; `open_point` gives the item of a point's top directory, and is asked
-    once for each point.
+    once for each point; `open_versions` gives that of a dataset's versions for the points it has now.
     """
 
-    def __init__(self, top_inode: int, open_point: Callable[[Point, Root], Item]) -> None:
-        self._top_inode, self._open_point = top_inode, open_point
+    def __init__(
+        self,
+        top_inode: int,
+        open_point: Callable[[Point, Root], Item],
+        open_versions: Callable[[str, Sequence[Point]], Item],
+    ) -> None:
+        self._top_inode, self._open_point, self._open_versions = top_inode, open_point, open_versions
         self._tops: dict[int, Item] = {}
         self._owner = (os.geteuid(), os.getegid())
 
@@ -97,8 +104,12 @@ class LayoutMaker:
         newest = max((item.entry.mtime_ns for name, item in items.items() if name in nested[path]), default=0)
         if points:
             newest = max(newest, points[-1].created_ns)
+        # Like .zfs it is not listed, or whatever walks the tree would walk through all of it twice.
+        hidden = {VERSIONS: self._open_versions(dataset, points)} if points else {}
         inode = own_inode(b"dataset", path) if path else self._top_inode
-        return Item(inode, own_directory(newest, *self._owner), folder=FixedFolder(inode, path, items))
+        return Item(
+            inode, own_directory(newest, *self._owner), folder=FixedFolder(inode, path, items, hidden)
+        )
 
     def _points(self, path: bytes, points: list[Point], roots: Mapping[int, Root]) -> dict[bytes, Item]:
         if not points:

@@ -37,7 +37,7 @@ class Listings:
 
     async def of(self, folder: Folder) -> Listing:
         """Return what `folder` holds. Raises what loading it raises."""
-        if folder.listing is not None:
+        if folder.listing is not None and not folder.outdated:
             if folder in self._kept:
                 self._kept.move_to_end(folder)
             return folder.listing
@@ -64,6 +64,7 @@ class Listings:
 
     def _keep(self, folder: Folder, listing: Listing) -> None:
         folder.listing = listing
+        self._size -= self._kept.pop(folder, 0)
         self._kept[folder] = _EACH + len(listing)
         self._size += _EACH + len(listing)
         while self._size > self._limit and len(self._kept) > 1:

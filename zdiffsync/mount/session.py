@@ -6,22 +6,24 @@ Rule: whatever ends it, the directory is unmounted when the process leaves.
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyfuse3
 import trio
 
+from zdiffsync.catalog.catalog import Point
 from zdiffsync.errors import ToolError, ZdiffsyncError
 from zdiffsync.mount.blocks import Blocks
 from zdiffsync.mount.files import OpenFiles
 from zdiffsync.mount.fs import PointsFileSystem
-from zdiffsync.mount.items import Folder
+from zdiffsync.mount.items import Folder, Item
 from zdiffsync.mount.layout import LATEST, FixedFolder, Layout, LayoutMaker
 from zdiffsync.mount.listings import Listings
 from zdiffsync.mount.mountpoint import tune
 from zdiffsync.mount.points import Source, root_item
+from zdiffsync.mount.versions import Versions
 from zdiffsync.mount.workers import PATIENCE, Workers
 
 _POLL = 2.0  # seconds between looks for new points
@@ -51,7 +53,10 @@ def serve(source: Source, mounting: Mounting, ready: Callable[[], None]) -> None
 class _Session:
     def __init__(self, source: Source, mounting: Mounting) -> None:
         self._source, self._mounting = source, mounting
-        self._maker = LayoutMaker(pyfuse3.ROOT_INODE, lambda point, root: root_item(source, point, root))
+        self._versions: dict[str, Versions] = {}
+        self._maker = LayoutMaker(
+            pyfuse3.ROOT_INODE, lambda point, root: root_item(source, point, root), self._open_versions
+        )
         self._stamp = source.catalog.stamp()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -100,6 +105,11 @@ class _Session:
                     self._stamp = stamp
             except ZdiffsyncError as error:
                 log.error("cannot look for new points: %s", error)  # noqa: TRY400 - for people
+
+    def _open_versions(self, dataset: str, points: Sequence[Point]) -> Item:
+        if dataset not in self._versions:
+            self._versions[dataset] = Versions(self._source, dataset)
+        return self._versions[dataset].top(points)
 
     def _layout(self) -> Layout:
         catalog = self._source.catalog

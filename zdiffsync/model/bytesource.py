@@ -24,9 +24,9 @@ class ByteSource(Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """What hints were worth: bytes that fitted their digest, and how often some did not."""
+    """What a hint was worth: bytes it did not give (`missed`), and how often what it gave was wrong."""
 
-    taken: int = 0
+    missed: int = 0
     refused: int = 0
     lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -35,33 +35,32 @@ class Hint:
     """Where a source's bytes may be had cheaper: candidates, to be believed only after a digest.
 
     `offer(offset, length)` returns candidate bytes or None; it is asked for ranges inside `start` to `end`
-    only, `shift` bytes further on.
+    only, `shift` bytes further on. `tally` counts for the source and what it is a delta of together.
     """
 
-    def __init__(self, offer: Offer, tally: Tally, start: int, end: int, shift: int = 0) -> None:
-        self._offer, self._tally = offer, tally
+    def __init__(
+        self, offer: Offer, start: int, end: int, *, shift: int = 0, tally: Tally | None = None
+    ) -> None:
+        self._offer, self.tally = offer, tally or Tally()
         self._start, self._end, self._shift = start, end, shift
 
     def take(self, offset: int, length: int, fits: Callable[[bytes], bool]) -> bytes | None:
         """Return the candidate for a range if there is one and `fits` says that it is right."""
-        if offset < self._start or offset + length > self._end:
-            return None
-        data = self._offer(offset + self._shift, length)
-        if data is None:
-            return None
-        fitting = len(data) == length and fits(data)
-        with self._tally.lock:
-            if fitting:
-                self._tally.taken += length
-            else:
-                self._tally.refused += 1
-        return data if fitting else None
+        data = None
+        if self._start <= offset and offset + length <= self._end:
+            data = self._offer(offset + self._shift, length)
+            if data is not None and len(data) == length and fits(data):
+                return data
+        with self.tally.lock:
+            self.tally.missed += length
+            self.tally.refused += data is not None
+        return None
 
     def moved(self, new: int, old: int, length: int) -> Self:
         """Return the hint for an old version whose `length` bytes from `old` on stand at `new` here."""
         shift = new - old
         start, end = max(self._start - shift, old), min(self._end - shift, old + length)
-        return type(self)(self._offer, self._tally, start, end, self._shift + shift)
+        return type(self)(self._offer, start, end, shift=self._shift + shift, tally=self.tally)
 
 
 @runtime_checkable

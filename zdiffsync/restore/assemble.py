@@ -168,6 +168,9 @@ class Assembler:
         with self._report.lock:
             self._report.files += 1
             self._report.bytes_restored += entry.size
+            if hint is not None:
+                self._report.local += max(0, entry.size - hint.tally.missed)
+                self._report.refused += hint.tally.refused
 
     def _special(self, entry: Entry, folder: Folder, name: bytes) -> None:
         made = self._staging.fresh()

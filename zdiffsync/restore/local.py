@@ -16,7 +16,7 @@ from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.errors import ToolError
 from zdiffsync.external import zfs
 from zdiffsync.external.tree import SnapshotTree
-from zdiffsync.model.bytesource import Hint, Tally
+from zdiffsync.model.bytesource import Hint
 from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.tree import Found
 
@@ -38,7 +38,7 @@ class LocalSnapshots:
     """The local snapshots of all points. Thread-safe; a context manager.
 
     `keep_open` keeps snapshots open between files: fast for many, but an open snapshot cannot be destroyed.
-    `directories` finds where a dataset's snapshots are, by guid. `tally` counts what they were good for.
+    `directories` finds where a dataset's snapshots are, by guid.
     """
 
     def __init__(
@@ -48,7 +48,6 @@ class LocalSnapshots:
         self._lock = Lock()
         self._found: dict[str, tuple[float, list[tuple[Point, bytes]]]] = {}
         self._trees: dict[bytes, SnapshotTree | None] = {}
-        self.tally = Tally()
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +68,7 @@ class LocalSnapshots:
                 with self._tree(root) as tree:
                     path = None if tree is None else self._path(tree, point, other, found)
                     if path is not None:
-                        return Hint(_LocalFile(self, root, path).offer, self.tally, 0, found.entry.size)
+                        return Hint(_LocalFile(self, root, path).offer, 0, found.entry.size)
         return None
 
     def names(self, point: Point) -> list[str]:

@@ -16,7 +16,6 @@ from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.catalog.view import PointView
 from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, UsageError
 from zdiffsync.format.manifest import IN_BASE
-from zdiffsync.model.bytesource import Tally
 from zdiffsync.model.progress import ProgressFactory
 from zdiffsync.restore.assemble import Assembler, Opened, lstat
 from zdiffsync.restore.contents import ContentReader, FetchBlob, MemorySource
@@ -64,8 +63,7 @@ class Restorer:
         """
         request = plan.request
         report = RestoreReport(resumed=plan.resumed)
-        received, tally = self.received(), Tally() if self.local is None else self.local.tally
-        taken, refused = tally.taken, tally.refused
+        received = self.received()
         request.target.mkdir(parents=True, exist_ok=True)
         try:
             with self.catalog.view(request.point) as view, _opened(request.target) as root:
@@ -84,7 +82,6 @@ class Restorer:
         except RemoteError as error:
             raise RemoteError(f"{error}; {_GO_ON}") from error
         report.downloaded = self.received() - received
-        report.local, report.refused = tally.taken - taken, tally.refused - refused
         return report
 
     def _assemble(

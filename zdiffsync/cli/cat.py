@@ -5,30 +5,32 @@ import sys
 import click
 
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.cli.ls import shown
+from zdiffsync.cli.location import as_of_option, located
+from zdiffsync.cli.text import shown
 from zdiffsync.errors import UsageError
 from zdiffsync.model.entry import EntryType
-from zdiffsync.restore.access import PointAccess
-from zdiffsync.restore.browse import Browser
-from zdiffsync.restore.locate import locate
-from zdiffsync.restore.plan import missing
+from zdiffsync.restore.files import PointFiles
+from zdiffsync.restore.local import LocalSnapshots
+from zdiffsync.restore.plan import find
+from zdiffsync.restore.walk import Walk
+
+_PIECE = 1 << 20  # bytes
 
 
 @click.command()
 @click.argument("location", metavar="POINT:PATH")
+@as_of_option
 @pass_app
-def cat(app: App, location: str) -> None:
+def cat(app: App, location: str, *, when: str | None) -> None:
     """Write a file of a restore point to standard output."""
-    with app.opened() as opened:
-        where = locate(opened.catalog.points(), location)
-        with opened.catalog.view(where.point) as view:
-            node = view.resolve(where.path)
-            browser = Browser(view, opened.restic, where.point)
-            found = None if node is None else browser.entry(where.path, node)
-            if node is None or found is None:
-                raise missing(where.point, where.path)
+    with app.reading() as reading:
+        where = located(app, reading.catalog.points(), location, when)
+        with reading.catalog.view(where.point) as view:
+            found = find(Walk(view, reading.bases, where.point), where.point, where.path)
             if found.entry.type is not EntryType.FILE:
                 raise UsageError(f"{shown(where.path) or 'the root'} is not a file; see zdiffsync ls")
-            with PointAccess(opened.repository.store, opened.restic, where.point, view) as access:
-                access.copy(node, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            with LocalSnapshots(reading.catalog, keep_open=False) as local:
+                source = PointFiles(view, reading.bases, where.point, reading.fetch, local).open(found)
+        for at in range(0, source.size, _PIECE):
+            sys.stdout.buffer.write(source.read(at, min(_PIECE, source.size - at)))
+        sys.stdout.buffer.flush()

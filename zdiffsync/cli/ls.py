@@ -1,61 +1,99 @@
 """`zdiffsync ls`: what a point holds."""
 
+import base64
 import os
 import stat
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import click
 
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.model.entry import EntryType
-from zdiffsync.restore.browse import Browser, Found
-from zdiffsync.restore.locate import locate
-from zdiffsync.restore.plan import missing
+from zdiffsync.cli.location import as_of_option, located
+from zdiffsync.cli.summary import size
+from zdiffsync.cli.text import emit_list, local, shown
+from zdiffsync.model.entry import Entry, EntryType
+from zdiffsync.restore.plan import find
+from zdiffsync.restore.tree import Found
+from zdiffsync.restore.walk import Walk
+
+_DEVICES = (EntryType.BLOCK, EntryType.CHARACTER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    long: bool
+    human: bool
+    whole_path: bool
 
 
 @click.command()
 @click.argument("location", metavar="POINT[:PATH]")
-@click.option("-l", "--long", "long_format", is_flag=True, help="Show mode, owner, size and time.")
+@click.option("-l", "--long", is_flag=True, help="Show mode, links, owner, size, time and target.")
+@click.option("-H", "--human-readable", "human", is_flag=True, help="Show sizes like 1.5 MiB.")
 @click.option("-R", "--recursive", is_flag=True, help="Show everything below.")
+@as_of_option
 @pass_app
-def ls(app: App, location: str, *, long_format: bool, recursive: bool) -> None:
+def ls(app: App, location: str, *, long: bool, human: bool, recursive: bool, when: str | None) -> None:
     """List a directory (or one file) of a restore point."""
-    with app.opened() as opened:
-        where = locate(opened.catalog.points(), location)
-        with opened.catalog.view(where.point) as view:
-            node = view.resolve(where.path)
-            browser = Browser(view, opened.restic, where.point)
-            top = None if node is None else browser.entry(where.path, node)
-            if node is None or top is None:
-                raise missing(where.point, where.path)
+    with app.reading() as reading:
+        where = located(app, reading.catalog.points(), location, when)
+        with reading.catalog.view(where.point) as view:
+            walk = Walk(view, reading.bases, where.point)
+            top = find(walk, where.point, where.path)
             if top.entry.type is not EntryType.DIRECTORY:
                 found: Iterable[Found] = [top]
             elif recursive:
-                found = browser.below(where.path, node)
+                found = walk.below(top)
             else:
-                found = browser.children(where.path, node)
-            _print(app, list(found), long_format=long_format, recursive=recursive)
+                found = walk.children(top)
+            if app.json:
+                emit_list("entries", map(values, found))
+                return
+            for line in _lines(found, _Style(long, human, recursive)):
+                app.show(line)
 
 
-def _print(app: App, found: list[Found], *, long_format: bool, recursive: bool) -> None:
-    app.emit({"entries": [values(item) for item in found]})
-    for item in found:
-        path = item.path if recursive else item.path.rpartition(b"/")[2]
-        app.show(f"{_details(item)} {shown(path)}" if long_format else shown(path))
+def _lines(found: Iterable[Found], style: _Style) -> Iterator[str]:
+    """Yield the lines of a listing; columns are as wide as they must be where all of it is at hand."""
+    if not style.long:
+        for item in found:
+            yield _name(item, style)
+        return
+    if style.whole_path:
+        for item in found:
+            yield _row(_columns(item, style), (3, 5, 5, 13), item, style)
+        return
+    items = list(found)
+    rows = [_columns(item, style) for item in items]
+    widths = tuple(max((len(row[index]) for row in rows), default=0) for index in range(4))
+    for row, item in zip(rows, items, strict=True):
+        yield _row(row, widths, item, style)
 
 
-def shown(path: bytes) -> str:
-    """Return a path fit for a terminal: control characters and undecodable bytes escaped."""
-    text = os.fsdecode(path)
-    return text if text.isprintable() else text.encode("unicode_escape", "surrogateescape").decode("latin-1")
-
-
-def _details(item: Found) -> str:
+def _row(columns: tuple[str, ...], widths: tuple[int, ...], item: Found, style: _Style) -> str:
     entry = item.entry
-    time = f"{datetime.fromtimestamp(entry.mtime_ns / 1e9).astimezone():%Y-%m-%d %H:%M:%S}"
+    padded = " ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True))
+    target = "" if entry.target is None else f" -> {shown(entry.target)}"
     mode = stat.filemode(entry.type.format_bits | entry.mode)
-    return f"{mode} {entry.uid:>6} {entry.gid:>6} {entry.size:>14,} {time}"
+    return f"{mode} {padded} {local(entry.mtime_ns)} {_name(item, style)}{target}"
+
+
+def _columns(item: Found, style: _Style) -> tuple[str, ...]:
+    entry = item.entry
+    return f"{item.links}", f"{entry.uid}", f"{entry.gid}", _size(entry, style)
+
+
+def _size(entry: Entry, style: _Style) -> str:
+    if entry.type in _DEVICES:
+        return f"{os.major(entry.rdev)},{os.minor(entry.rdev)}"
+    if entry.type is not EntryType.FILE:
+        return "-"
+    return size(entry.size) if style.human else f"{entry.size:,}"
+
+
+def _name(item: Found, style: _Style) -> str:
+    return shown(item.path if style.whole_path else item.name or b".")
 
 
 def values(item: Found) -> dict[str, object]:
@@ -63,6 +101,8 @@ def values(item: Found) -> dict[str, object]:
     entry = item.entry
     return {
         "path": os.fsdecode(item.path), "type": entry.type.value, "mode": entry.mode, "uid": entry.uid,
-        "gid": entry.gid, "size": entry.size, "mtime_ns": entry.mtime_ns,
+        "gid": entry.gid, "size": entry.size, "mtime_ns": entry.mtime_ns, "inode": item.inode,
+        "links": item.links, "rdev": entry.rdev,
         "target": None if entry.target is None else os.fsdecode(entry.target),
+        "xattrs": [(os.fsdecode(name), base64.b64encode(data).decode()) for name, data in entry.xattrs],
     }  # fmt: skip

@@ -16,6 +16,9 @@ import click
 from zdiffsync import __version__
 from zdiffsync.cli.cat import cat
 from zdiffsync.cli.context import make_app
+from zdiffsync.cli.diff import diff
+from zdiffsync.cli.find import find
+from zdiffsync.cli.history import history
 from zdiffsync.cli.init import init
 from zdiffsync.cli.ls import ls
 from zdiffsync.cli.mount import mount
@@ -51,7 +54,7 @@ def group(
     )
 
 
-for command in (init, run, points, ls, cat, restore, mount):
+for command in (init, run, points, ls, find, history, diff, cat, restore, mount):
     group.add_command(command)
 
 

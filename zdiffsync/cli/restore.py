@@ -10,7 +10,6 @@ import click
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli.context import App, Reading, pass_app
-from zdiffsync.cli.ls import shown
 from zdiffsync.cli.restore_summary import (
     plan_summary,
     plan_values,
@@ -18,6 +17,7 @@ from zdiffsync.cli.restore_summary import (
     report_values,
     result_code,
 )
+from zdiffsync.cli.text import shown
 from zdiffsync.errors import ExitCode, UsageError
 from zdiffsync.external import zfs
 from zdiffsync.restore import new_dataset

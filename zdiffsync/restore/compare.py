@@ -31,9 +31,10 @@ class Bytes:
 
 
 def metadata_changes(old: Entry, new: Entry) -> list[str]:
-    """Return the names of what differs: type, mode, owner, time, target, device, xattrs."""
+    """Return the names of what differs: type alone, or of mode, owner, time, target, device, xattrs."""
+    if old.type is not new.type:
+        return ["type"]
     fields = (
-        ("type", old.type, new.type),
         ("mode", old.mode, new.mode),
         ("owner", (old.uid, old.gid), (new.uid, new.gid)),
         ("time", old.mtime_ns, new.mtime_ns),
@@ -122,4 +123,6 @@ def differences(old: State, new: State, lookup: ContentLookup) -> list[str]:
             changes = ["content", *(each for each in changes if each != "time")]
         elif same is None and changes:
             changes = ["content?", *changes]
-    return changes if same_object(old.identity, new.identity) else [*changes, "replaced"]
+    if "type" not in changes and not same_object(old.identity, new.identity):
+        changes.append("replaced")
+    return changes

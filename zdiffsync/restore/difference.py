@@ -64,6 +64,8 @@ class Comparison:
 
     def __init__(self, old: Side, new: Side) -> None:
         self._old, self._new = old, new
+        # Of another dataset, or of one made anew under its name, the object numbers mean other things.
+        self._comparable = old.point.dataset_guid == new.point.dataset_guid
         self._one_chain = old.point.chain_id == new.point.chain_id
         sequences = sorted((old.point.sequence, new.point.sequence))
         self._touched = old.rows.touched(*sequences) if self._one_chain else None
@@ -130,13 +132,12 @@ class Comparison:
 
     def _same(self, old: Found, new: Found) -> bool:
         """Whether two names lead to one object, as far as is known."""
-        if old.entry.type is not new.entry.type:
+        if old.entry.type is not new.entry.type or not self._comparable:
             return False
         if self._one_chain:
             return self._key(old) == self._key(new)
         # A number may have been given to another object; its generation is known to the overlay only.
-        again = old.entry.type is EntryType.DIRECTORY and old.name == new.name
-        return old.inode == new.inode and (old.entry.mtime_ns == new.entry.mtime_ns or again)
+        return old.inode == new.inode and (old.entry.mtime_ns == new.entry.mtime_ns or old.name == new.name)
 
     def _key(self, found: Found) -> int | bytes | None:
         if not self._one_chain:

@@ -157,7 +157,7 @@ class _Story:
             how, origin = self._origin(first)
         changes = [] if before is None else self._changes(before, first)
         if how:
-            changes = [how, *(each for each in changes if each not in {"back", "replaced"})]
+            changes = [how, *(each for each in changes if each not in {how, "back", "replaced"})]
         elif before is None:
             changes = ["first" if state.first == 0 else "created"]
         end = last.state
@@ -185,7 +185,7 @@ class _Story:
         """Return how a stay differs from the one before; nothing when they are one version."""
         changes = differences(before.state, after.state, self._lookup)
         if before.path != after.path:
-            changes.append("renamed")
+            changes = ["renamed", *changes]
         return ["back", *changes] if _gap(before, after) else changes
 
     def _origin(self, stay: _Stay) -> tuple[str, bytes | None]:

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from zdiffsync.errors import ObjectMissingError, RemoteError, ToolMissingError
-from zdiffsync.external import rclone_daemon
 from zdiffsync.external.rclone_daemon import RcloneDaemon
 from zdiffsync.external.rclone_env import PLAIN, crypt_setup, plain_setup
 from zdiffsync.external.rclone_read import read_chunks
@@ -182,9 +181,9 @@ def test_an_rclone_that_was_removed(tmp_path):
         RcloneDaemon(missing).call("rc/noop")
 
 
-def test_no_answer_is_an_error(daemon, monkeypatch):
+def test_no_answer_is_an_error(tmp_path):
+    daemon = RcloneDaemon(plain_setup(str(tmp_path), patience=0.3))
     daemon.call("rc/noop")
-    monkeypatch.setattr(rclone_daemon, "_ANSWER", 0.3)
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
         while state(daemon.pid) != "T":
@@ -193,3 +192,4 @@ def test_no_answer_is_an_error(daemon, monkeypatch):
             daemon.call("rc/noop")
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
+        daemon.close()

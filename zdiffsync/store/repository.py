@@ -6,14 +6,20 @@ nothing is read with a password that does not fit.
 
 import hashlib
 import json
+import os
+import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, WrongPasswordError
-from zdiffsync.external.rclone_env import DATA_FOLDER, PLAIN, plain_setup, shown
+from zdiffsync.external.rclone_env import DATA_FOLDER, PATIENCE, PLAIN, plain_setup, shown
 from zdiffsync.external.rclone_read import cat
 from zdiffsync.store.secret import Secret
 from zdiffsync.store.store import Store
@@ -23,6 +29,7 @@ _MARK = "zdiffsync.json"
 _MARK_LIMIT = 1 << 16
 _CANARY = "canary"
 _CANARY_BYTES = 32
+_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +72,55 @@ def create_repository(
 
 @contextmanager
 def open_repository(
-    remote: str, password: Secret, *, transfers: int = 4, bwlimit: str | None = None
+    remote: str,
+    password: Secret,
+    *,
+    transfers: int = 4,
+    bwlimit: str | None = None,
+    patience: float = PATIENCE,
+    memory: Path | None = None,
 ) -> Iterator[Repository]:
     """Open an existing repository, once its canary has proved the password.
 
-    Raises UsageError when there is none or it is of a newer format, WrongPasswordError, IntegrityError
-    when the canary is gone or damaged, RemoteError.
+    `patience`: seconds until a call that gets no answer fails. `memory`: a file that remembers the id,
+    which the mark is held against: with it one rclone does both. Raises UsageError when there is no
+    repository or it is of a newer format, WrongPasswordError, IntegrityError when the canary is gone or
+    damaged, RemoteError.
     """
-    identifier, created = _identify(remote)
-    with Store(remote, password, identifier, transfers=transfers, bwlimit=bwlimit) as store:
-        _check_canary(remote, store)
+    opened = partial(Store, remote, password, transfers=transfers, bwlimit=bwlimit, patience=patience)
+    known = None if memory is None else _recall(memory)
+    with ExitStack() as stack:
+        if known is not None:
+            store = stack.enter_context(opened(known))
+            with ThreadPoolExecutor(1) as pool:
+                canary = pool.submit(store.data.read_all, _CANARY)
+                identifier, created = _identify(remote, _mark_of(store))
+                if identifier == known:
+                    _check_canary(remote, canary.result)
+        else:
+            identifier, created = _identify(remote, _read_mark(remote))
+        if identifier != known:
+            stack.close()
+            store = stack.enter_context(opened(identifier))
+            _check_canary(remote, partial(store.data.read_all, _CANARY))
+            if memory is not None:
+                _remember(memory, identifier)
         yield Repository(identifier, created, store)
+
+
+def _recall(memory: Path) -> str | None:
+    try:
+        text = memory.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if _IDENTIFIER.fullmatch(text) else None
+
+
+def _remember(memory: Path, identifier: str) -> None:
+    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", encoding="ascii", dir=memory.parent, prefix=".", delete=False) as file:
+        file.write(f"{identifier}\n")
+    os.replace(file.name, memory)
 
 
 def _read_mark(remote: str) -> bytes | None:
@@ -85,8 +130,14 @@ def _read_mark(remote: str) -> bytes | None:
         return None
 
 
-def _identify(remote: str) -> tuple[str, str]:
-    mark = _read_mark(remote)
+def _mark_of(store: Store) -> bytes | None:
+    try:
+        return store.plain.read_all(_MARK)
+    except ObjectMissingError:
+        return None
+
+
+def _identify(remote: str, mark: bytes | None) -> tuple[str, str]:
     if mark is None:
         raise UsageError(f"there is no zdiffsync repository at {shown(remote)}; run zdiffsync init")
     try:
@@ -100,9 +151,9 @@ def _identify(remote: str) -> tuple[str, str]:
     raise UsageError(f"{what}, this zdiffsync knows {FORMAT}; upgrade zdiffsync")
 
 
-def _check_canary(remote: str, store: Store) -> None:
+def _check_canary(remote: str, read: Callable[[], bytes]) -> None:
     try:
-        data = store.data.read_all(_CANARY)
+        data = read()
     except ObjectMissingError as error:
         raise IntegrityError(
             f"the repository at {shown(remote)} lacks its canary; its data folder is damaged"

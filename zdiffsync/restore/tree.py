@@ -4,7 +4,7 @@ What ls, find, diff, cat, the mount and single-file restores stand on. Rule: ask
 the directories that are looked at, and the catalog once for a whole directory.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zdiffsync.bases.bases import Bases
@@ -69,15 +69,6 @@ class PointTree:
             for name in unnamed:
                 nodes[prefix + name] = Node(numbers.get(inside + name), inside + name)
         return self._founds(nodes, self._stored_beside(node, nodes, base))
-
-    def below(self, directory: Found) -> Iterator[Found]:
-        """Yield everything below a directory, each directory before what it holds."""
-        stack = self.children(directory)[::-1]
-        while stack:
-            found = stack.pop()
-            yield found
-            if found.entry.type is EntryType.DIRECTORY:
-                stack += self.children(found)[::-1]
 
     def _base_names(self, node: Node) -> Mapping[bytes, BaseNode]:
         if node.base_path is None or self._point.restic is None:

@@ -1,6 +1,6 @@
 """Runs the static checks and the tests, those marked zfs in the lab, and sums up; scripts/test is its door.
 
-Flow: checks; one collection; test files dealt into groups by their durations; groups side by side; the sum.
+Flow: checks; one collection; groups, a lab for each file on ZFS, side by side, the longest first; the sum.
 Rule: the last line counts everything that was meant to run: what gave no result has failed.
 """
 
@@ -25,8 +25,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 CACHE = Path(".cache")  # in the checkout, for the lab sees that wherever it lies
-DURATIONS = CACHE / "test-durations.json"  # seconds per test of each file
+DURATIONS = (Path("tests/durations.json"), CACHE / "test-durations.json")  # seconds per test of each file
 AT_ONCE = 2  # groups side by side: a lab takes one core and some GiB
+UNKNOWN = 30.0  # seconds: so a new file on ZFS starts early
 LAB_SECONDS = 3600  # a guard against a frozen machine; single tests have limits of their own
 CHECKS = (
     ("ruff", "check", "."),
@@ -203,17 +204,27 @@ def collect(arguments: list[str]) -> Collection:
 
 
 def deal(tests: list[tuple[str, bool]]) -> list[Group]:
-    """Deal the files, the longest first, each to the group with the least to do; groups on ZFS first."""
+    """Make a group of each file on ZFS, the longest first; deal the others into groups as long as each other.
+
+    A process of its own keeps a file's tests fast: in the lab, memory that pytest holds on to makes every
+    process it starts dearer.
+    """
     known = durations()
-    groups = []
-    for zfs, name in ((True, "zfs"), (False, "host")):
-        sizes = Counter(file for file, marked in tests if marked is zfs)
-        load = {file: known.get(file, 1.0) * size for file, size in sizes.items()}
-        hands: list[list[str]] = [[] for _ in range(min(AT_ONCE, len(sizes)))]
-        for file in sorted(sizes, key=load.__getitem__, reverse=True):
-            min(hands, key=lambda hand: sum(load[one] for one in hand)).append(file)
-        for number, hand in enumerate(hands, 1):
-            groups.append(Group(f"{name}-{number}", zfs, hand, sum(sizes[file] for file in hand)))
+    on_zfs = Counter(file for file, zfs in tests if zfs)
+    load = {file: known.get(file, UNKNOWN) * size for file, size in on_zfs.items()}
+    groups = [
+        Group(f"zfs-{Path(file).stem.removeprefix('test_')}", zfs=True, files=[file], expected=on_zfs[file])
+        for file in sorted(on_zfs, key=load.__getitem__, reverse=True)
+    ]
+    sizes = Counter(file for file, zfs in tests if not zfs)
+    load = {file: known.get(file, 1.0) * size for file, size in sizes.items()}
+    hands: list[list[str]] = [[] for _ in range(min(AT_ONCE, len(sizes)))]
+    for file in sorted(sizes, key=load.__getitem__, reverse=True):
+        min(hands, key=lambda hand: sum(load[one] for one in hand)).append(file)
+    groups += [
+        Group(f"host-{number}", zfs=False, files=hand, expected=sum(sizes[file] for file in hand))
+        for number, hand in enumerate(hands, 1)
+    ]
     return groups
 
 
@@ -244,15 +255,17 @@ def count(group: Group, code: int, junit: Path, total: Total) -> None:
 
 
 def durations() -> dict[str, float]:
-    """Recall the seconds per test of each file, as far as they are known."""
-    known: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    """Recall the seconds per test of each file, as far as they are known: here, or else to the repository."""
+    known: dict[str, float] = {}
+    for table in DURATIONS:
+        known |= json.loads(table.read_text()) if table.exists() else {}
     return known
 
 
 def remember(total: Total) -> None:
     """Keep how long the files took, for the next deal."""
     known = durations() | {file: round(sum(times) / len(times), 3) for file, times in total.seconds.items()}
-    DURATIONS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+    DURATIONS[-1].write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Rule: nothing is decrypted before its MAC has been checked.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -45,7 +46,7 @@ class Key:
 
 
 class _KeyFile(msgspec.Struct):
-    kdf: str
+    kdf: Literal["scrypt"]
     N: int
     r: int
     p: int
@@ -70,8 +71,6 @@ def unlock(file: bytes, password: Secret) -> Key | None:
     """
     try:
         found = msgspec.json.decode(file, type=_KeyFile)
-        if found.kdf != "scrypt":
-            raise ValueError(f"unknown key derivation {found.kdf!r}")
         derived = password.derive(found.salt, n=found.N, r=found.r, p=found.p, length=64, memory=_MOST_MEMORY)
     except ValueError as error:  # msgspec's errors and hashlib's about the numbers
         raise IntegrityError(f"a key file of the restic repository does not parse ({error})") from error

@@ -28,8 +28,8 @@ def test_every_point_comes_back_from_the_remote_as_planned(world, restores, tmp_
         report.files, report.directories, report.others, report.bytes_restored,
     )  # fmt: skip
     assert plan.download - plan.base_bytes == plan.pack_bytes
-    assert plan.download <= report.downloaded + plan.tables
-    assert report.downloaded <= 1.2 * plan.download + BLOCK * (1 + plan.base_objects)
+    assert report.downloaded <= plan.download
+    assert report.downloaded >= plan.download - BLOCK * plan.base_objects  # a pack's last block is shorter
 
 
 @pytest.mark.parametrize("sequence", range(4))

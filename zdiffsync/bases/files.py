@@ -25,13 +25,14 @@ _KEPT_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One chunk of a file: its `offset` and plain `length`, and the `stored` bytes it takes in `pack`."""
+    """One chunk of a file: its `offset` and plain `length`, and the `stored` bytes from `start` of `pack`."""
 
     id: bytes
     offset: int
     length: int
     stored: int
     pack: str
+    start: int
 
 
 class ChunkCache:
@@ -96,7 +97,7 @@ class BaseFile:
         for identifier in self._ids():
             place = objects.place(identifier)
             length = objects.plain_size(place)
-            found.append(Chunk(identifier, offset, length, place.length, place.pack))
+            found.append(Chunk(identifier, offset, length, place.length, place.pack, place.offset))
             offset += length
         return found
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -10,6 +11,7 @@ import click
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli.context import App, Reading, pass_app
+from zdiffsync.cli.location import as_of_option, located
 from zdiffsync.cli.restore_summary import (
     plan_summary,
     plan_values,
@@ -22,7 +24,7 @@ from zdiffsync.errors import ExitCode, UsageError
 from zdiffsync.external import zfs
 from zdiffsync.restore import new_dataset
 from zdiffsync.restore.local import LocalSnapshots
-from zdiffsync.restore.locate import Location, locate, normalize
+from zdiffsync.restore.locate import Location, as_of, locate, normalize
 from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.plan import Item, Plan, Request
 from zdiffsync.restore.rate import DownloadRate
@@ -40,6 +42,7 @@ from zdiffsync.restore.restore import Restorer
     type=click.Choice([choice.value for choice in Overwrite]),
     help="What to do with files that are already there (default: never; in place: changed).",
 )
+@as_of_option
 @click.option(
     "--plan", "--dry-run", "plan_only", is_flag=True, help="Tell what would be done; write nothing."
 )
@@ -53,17 +56,19 @@ def restore(
     to_dataset: str | None,
     in_place: bool,
     overwrite: str | None,
+    when: str | None,
     plan_only: bool,
     no_local: bool,
 ) -> int:
     """Restore whole points, directories or files.
 
-    With --to DIR a path becomes DIR/NAME; a whole point fills DIR. Further PATHs are of the first point.
+    With --to DIR a path becomes DIR/NAME; a whole point fills DIR. Further PATHs are of the first point. With
+    --as-of name DATASET:PATH, or only PATH where there is one dataset.
     """
     if (to is not None) + (to_dataset is not None) + in_place != 1:
         raise UsageError("say where to restore: --to DIR, --to-dataset DATASET, or --in-place")
     with app.reading() as reading:
-        places = _locate(reading.catalog.points(), locations)
+        places = _locate(app, reading.catalog.points(), locations, when)
         policy = Overwrite(overwrite or ("changed" if in_place else "never"))
         if to_dataset is not None:
             requests = [_into_dataset(places, to_dataset, policy)]
@@ -86,15 +91,19 @@ def restore(
     return _tell(app, plans, reports)
 
 
-def _locate(points: Sequence[Point], texts: Sequence[str]) -> list[Location]:
-    """Find the first POINT[:PATH], and what follows: a PATH of it, or a location of its own."""
-    places = [locate(points, texts[0])]
-    for text in texts[1:]:
-        try:
-            places.append(locate(points, text) if ":" in text else Location(places[0].point, normalize(text)))
-        except UsageError:
-            places.append(Location(places[0].point, normalize(text)))
-    return places
+def _locate(app: App, points: Sequence[Point], texts: Sequence[str], when: str | None) -> list[Location]:
+    """Find the first POINT[:PATH], and what follows: a location of its own, or a PATH of the first point."""
+    first = located(app, points, texts[0], when)
+    return [first, *(_further(points, text, when, first.point) for text in texts[1:])]
+
+
+def _further(points: Sequence[Point], text: str, when: str | None, point: Point) -> Location:
+    if ":" in text:  # it may as well be part of a path
+        with suppress(UsageError):
+            return locate(points, text)
+        if when is not None:
+            return as_of(points, text, when)
+    return Location(point, normalize(text))
 
 
 def _requests(places: Sequence[Location], to: Path | None, overwrite: Overwrite) -> list[Request]:

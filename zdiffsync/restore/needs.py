@@ -14,8 +14,7 @@ from zdiffsync.format.delta_table import decode_windows
 from zdiffsync.format.manifest import ContentRecord
 from zdiffsync.format.windows import BlobRef, OpKind, WindowTable
 from zdiffsync.restore.contents import ContentReader
-
-_MOST_KNOWN = 2_000_000  # chunks remembered; beyond, a chunk that is needed twice counts twice
+from zdiffsync.store.object_cache import BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +33,14 @@ class _Read:
 
 @dataclass(slots=True)
 class Needs:
-    """What a restore fetches: blobs by pack in the order of their first use, and chunks of the base.
+    """What a restore fetches: blobs by pack in the order of their first use, and blocks of the base's packs.
 
     `tables` are the bytes of the op tables, which planning itself has fetched.
     """
 
     blobs: dict[str, dict[BlobRef, None]] = field(default_factory=dict)
-    base_bytes: int = 0
-    base_packs: set[str] = field(default_factory=set)
     tables: int = 0
-    _chunks: set[bytes] = field(default_factory=set)
+    _blocks: dict[str, int] = field(default_factory=dict)  # a bit a block, for millions of chunks
     _tables: set[BlobRef] = field(default_factory=set)
 
     def content(
@@ -69,13 +66,19 @@ class Needs:
     def file(self, source: BaseFile, reads: Sequence[_Read] | None = None) -> None:
         """Add the chunks of a base file that are read; None: all of them."""
         for chunk in source.chunks if reads is None else _read_chunks(source.chunks, reads):
-            key = chunk.id[:8]
-            if key in self._chunks:
-                continue
-            if len(self._chunks) < _MOST_KNOWN:
-                self._chunks.add(key)
-            self.base_bytes += chunk.stored
-            self.base_packs.add(chunk.pack)
+            first, last = chunk.start // BLOCK, (chunk.start + chunk.stored - 1) // BLOCK
+            bits = ((1 << (last - first + 1)) - 1) << first
+            self._blocks[chunk.pack] = self._blocks.get(chunk.pack, 0) | bits
+
+    @property
+    def base_bytes(self) -> int:
+        """Bytes to fetch of the base: the cache reads by blocks."""
+        return BLOCK * sum(bits.bit_count() for bits in self._blocks.values())
+
+    @property
+    def base_packs(self) -> int:
+        """How many packs of the base they lie in."""
+        return len(self._blocks)
 
     def _blob(self, blob: BlobRef) -> None:
         self.blobs.setdefault(blob.pack, {})[blob] = None

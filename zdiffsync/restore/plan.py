@@ -138,7 +138,7 @@ class Planner:
                     if found.links > 1:
                         linked.add(found.inode)
         plan.tables = needs.tables
-        plan.base_bytes, plan.base_objects = needs.base_bytes, len(needs.base_packs)
+        plan.base_bytes, plan.base_objects = needs.base_bytes, needs.base_packs
         sizes = {pack: self._view.pack(pack).size for pack in needs.blobs}
         plan.pieces = tuple(pieces(needs.blobs, sizes))
         plan.fetched = sum(fetched(request.staging / "packs", piece) for piece in plan.pieces)

@@ -152,12 +152,13 @@ class _Story:
         origin: bytes | None = None
         how = ""
         if before is not None and before.path != first.path:
-            how, origin = "renamed", before.path
+            there = self._paths_at(first, state.first)
+            how, origin = "linked" if before.path in there else "renamed", before.path
         elif before is None or _gap(before, first) or not _same(before, first):
             how, origin = self._origin(first)
         changes = [] if before is None else self._changes(before, first)
         if how:
-            changes = [how, *(each for each in changes if each not in {how, "back", "replaced"})]
+            changes = [how, *(each for each in changes if each not in {"renamed", "back", "replaced"})]
         elif before is None:
             changes = ["first" if state.first == 0 else "created"]
         end = last.state

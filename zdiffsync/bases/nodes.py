@@ -30,7 +30,7 @@ class BaseNode:
     content: bytes = b""
 
 
-class _StoredNode(TreeNode):
+class _StoredNode(TreeNode, gc=False):
     subtree: str | None = None
     content: list[str] | None = None
 

@@ -202,7 +202,7 @@ def test_a_lost_catalog_is_made_again(chains: Chains) -> None:
 
 
 def _packs(machine: Machine) -> dict[str, int]:
-    packs = (machine.remote / "data/packs").rglob("*")  # X.partial is one under way, or what a kill left of it
+    packs = (machine.remote / "data/packs").rglob("*")  # a .partial is one under way, or what a kill left
     return {path.name: path.stat().st_mtime_ns for path in packs if path.is_file() and not path.suffix}
 
 

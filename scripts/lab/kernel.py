@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 CACHE = Path(os.environ["ZDIFFSYNC_CACHE"])
 KERNEL = CACHE / "zfs-lab"  # linux, spl.ko and zfs.ko, brought there by scripts/setup
+XSTATE = CACHE / "zfs-lab-xstate.so"  # compiled there from xstate.c
 
 
 class LabError(Exception):
@@ -81,7 +82,12 @@ def running(memory: int, disks: Sequence[int]) -> Iterator[Kernel]:
         with theirs:
             process = subprocess.Popen(
                 _command(folder, memory, images, theirs.fileno()),
-                env={"PATH": os.defpath, "TMPDIR": memory_directory(memory), "HOME": str(folder)},
+                env={
+                    "PATH": os.defpath,
+                    "TMPDIR": memory_directory(memory),
+                    "HOME": str(folder),
+                    "LD_PRELOAD": str(XSTATE),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

@@ -19,17 +19,14 @@ class Objects:
         self.reads = []
         self.broken = False
 
-    def size(self, name):
-        data = self.objects.get(name)
-        return None if data is None else len(data)
-
-    def read(self, name, offset, length):
-        self.reads.append((name, offset, length))
+    def read_up_to(self, name, offset, length):
         if name not in self.objects or self.broken:
+            self.reads.append((name, offset, length))
             raise ObjectMissingError(f"{name} is not there")
         data = self.objects[name][offset : offset + length]
-        if len(data) != length:
-            raise IntegrityError(f"{name} is truncated")
+        self.reads.append((name, offset, len(data)))
+        if not data:
+            raise IntegrityError(f"{name} ends before byte {offset + 1}: it is truncated")
         return data
 
 
@@ -90,13 +87,13 @@ def test_files_are_private(remote, tmp_path):
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty"])
 def test_a_damaged_block_is_fetched_again(remote, tmp_path, harm):
-    area = ObjectCache(tmp_path, 1 << 30).over(remote, "s")
-    area.read("two", 0, 100)
+    ObjectCache(tmp_path, 1 << 30).over(remote, "s").read("two", 0, 100)
     for path in tmp_path.rglob("*"):
         if path.is_file():
             data = bytearray(path.read_bytes())
             data[50] ^= harm == "flip"
             path.write_bytes({"cut": data[:-10], "flip": data, "empty": b""}[harm])
+    area = ObjectCache(tmp_path, 1 << 30).over(remote, "s")
     assert area.read("two", 0, 100) == remote.objects["two"]
     assert len(remote.reads) == 2
 
@@ -145,3 +142,25 @@ def test_many_threads_ask_for_overlapping_ranges(remote, tmp_path):
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(8)))
     assert sum(length for _, _, length in remote.reads) <= len(data) + 8 * BLOCK
+
+
+def test_what_was_dropped_is_fetched_again(remote, tmp_path):
+    area = ObjectCache(tmp_path, 1 << 30).over(remote, "s")
+    area.read("one", 0, BLOCK + 1)
+    area.drop("one", BLOCK, 1)
+    remote.reads.clear()
+    area.read("one", 0, BLOCK + 1)
+    assert remote.reads == [("one", BLOCK, BLOCK)]
+
+
+def test_blocks_in_memory_are_bounded_and_need_no_disk(remote, tmp_path):
+    remote.objects = {str(number): bytes([number]) * BLOCK for number in range(64)}
+    (tmp_path / "file").touch()
+    cache = ObjectCache(tmp_path / "file" / "cache", 1 << 30)
+    area = cache.over(remote, "s")
+    for number in range(64):
+        area.read(str(number), 0, BLOCK)
+    remote.reads.clear()
+    for number in reversed(range(64)):
+        assert area.read(str(number), 7, 1) == bytes([number])
+    assert len(remote.reads) == 64 - (16 << 20) // BLOCK

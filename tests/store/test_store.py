@@ -59,6 +59,11 @@ def test_objects_come_back_by_range_and_whole(store, root, stage, tmp_path):
     assert store.data.size("points/3") == 1
     for offset, length in (0, 1), (BLOCK - 1, 2), (BLOCK, BLOCK), (5, 2 * BLOCK), (len(data) - 1, 1), (7, 0):
         assert store.data.read("packs/ab/one", offset, length) == data[offset : offset + length]
+        assert store.data.read_up_to("packs/ab/one", offset, length) == data[offset : offset + length]
+    assert store.data.read_up_to("packs/ab/one", BLOCK + 5, 10 * BLOCK) == data[BLOCK + 5 :]
+    for beyond in ("packs/ab/one", len(data)), ("packs/cd/two", 0):
+        with pytest.raises(IntegrityError, match="truncated"):
+            store.data.read_up_to(*beyond, 1)
     assert store.data.read_all("packs/ab/one") == data
     assert store.data.read_all("packs/cd/two") == b""
     got = []

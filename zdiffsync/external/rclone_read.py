@@ -24,9 +24,17 @@ _DAMAGED = re.compile(
 
 
 def read_chunks(
-    daemon: RcloneDaemon, fs: str, name: str, offset: int = 0, length: int | None = None
+    daemon: RcloneDaemon,
+    fs: str,
+    name: str,
+    offset: int = 0,
+    length: int | None = None,
+    *,
+    up_to_end: bool = False,
 ) -> Iterator[bytes]:
     """Give the bytes of an object from `offset`: exactly `length` of them, or all up to its end.
+
+    `up_to_end`: at most `length`, fewer (but one at least) where the object ends before.
 
     A broken connection is taken up again where it broke. Raises ObjectMissingError; IntegrityError for
     an object that is shorter, damaged or encrypted with another password; RemoteError.
@@ -38,7 +46,8 @@ def read_chunks(
         try:
             with daemon.open(fs, name, position, None if end is None else end - position) as response:
                 if response.status in _OPENED and response.length is not None:
-                    end = position + response.length if end is None else end
+                    if end is None or (up_to_end and response.length):
+                        end = position + response.length
                     while chunk := response.read(_CHUNK):
                         position += len(chunk)
                         yield chunk
@@ -49,7 +58,8 @@ def read_chunks(
         size = daemon.size(fs, name)
         if size is None:
             raise ObjectMissingError(f"{where} is not there")
-        end = size if end is None else end
+        if end is None or (up_to_end and position < size < end):
+            end = size
         chunk = b"" if 0 < size <= position else cat(daemon.setup, fs, name, position, _count(position, end))
         if not chunk and position < end:
             raise IntegrityError(f"{where} ends at byte {size}, before byte {end}: it is truncated")

@@ -95,6 +95,10 @@ class Area:
         """
         return b"".join(self._chunks(name, offset, length))
 
+    def read_up_to(self, name: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, or fewer (one at least) up to the end; like `read`."""
+        return b"".join(self._chunks(name, offset, length, up_to_end=True))
+
     def read_all(self, name: str) -> bytes:
         """Return a whole object. Raises like `read`, but cannot notice a cut at a block's end."""
         return b"".join(self._chunks(name))
@@ -114,8 +118,12 @@ class Area:
             path.unlink(missing_ok=True)
             raise
 
-    def _chunks(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        for chunk in read_chunks(self._daemon, self.remote_name, check_name(name), offset, length):
+    def _chunks(
+        self, name: str, offset: int = 0, length: int | None = None, *, up_to_end: bool = False
+    ) -> Iterator[bytes]:
+        for chunk in read_chunks(
+            self._daemon, self.remote_name, check_name(name), offset, length, up_to_end=up_to_end
+        ):
             with self._counting:
                 self.received += len(chunk)
             yield chunk

@@ -7,6 +7,7 @@ for ever. Rule: a cache that cannot be written or read costs time, never a resul
 import os
 import random
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,17 +21,15 @@ from zdiffsync.errors import IntegrityError
 BLOCK = 512 << 10  # bytes
 _SLACK = 0.9  # share of the limit that stays when something must go
 _SUM = 4  # bytes of checksum at the end of a block
+_HOT = 16 << 20  # bytes of blocks kept in memory, too: what lies together is often read together
 _CHECKS = 32  # looks at the folder's size while as much as the limit is written
 
 
 class Readable(Protocol):
     """What is cached: the reading half of an Area."""
 
-    def read(self, name: str, offset: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `offset`."""
-
-    def size(self, name: str) -> int | None:
-        """Return an object's size in bytes, None when it is not there."""
+    def read_up_to(self, name: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, or fewer (one at least) up to the object's end."""
 
 
 class ObjectCache:
@@ -38,6 +37,9 @@ class ObjectCache:
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
+        self._lock = threading.Lock()
+        self._hot: OrderedDict[str, bytes] = OrderedDict()
+        self._heat = 0
 
     def over(self, area: Readable, scope: str) -> "CachedArea":
         """Return `area` seen through this cache; `scope` keeps its objects apart from other areas'."""
@@ -45,18 +47,25 @@ class ObjectCache:
 
     def get(self, key: str) -> bytes | None:
         """Return a block, None when it is not here."""
+        with self._lock:
+            if (hot := self._hot.get(key)) is not None:
+                self._hot.move_to_end(key)
+                return hot
         path = self._path(key)
         try:
             data = path.read_bytes()
             os.utime(path)  # the least recently used go first
         except OSError:
             return None
-        if len(data) < _SUM or int.from_bytes(data[-_SUM:], "little") != crc32(data[:-_SUM]):
+        data, checksum = data[:-_SUM], data[-_SUM:]
+        if len(checksum) < _SUM or int.from_bytes(checksum, "little") != crc32(data):
             return None  # cut off by a full disk, or damaged there
-        return data[:-_SUM]
+        self._keep_hot(key, data)
+        return data
 
     def put(self, key: str, data: bytes) -> None:
         """Keep a block if that is possible."""
+        self._keep_hot(key, data)
         path = self._path(key)
         temporary = path.with_name(f"{path.name}.{threading.get_ident()}.{os.getpid()}")
         try:
@@ -75,8 +84,17 @@ class ObjectCache:
 
     def drop(self, key: str) -> None:
         """Forget a block."""
+        with self._lock:
+            self._heat -= len(self._hot.pop(key, b""))
         with suppress(OSError):
             self._path(key).unlink()
+
+    def _keep_hot(self, key: str, data: bytes) -> None:
+        with self._lock:
+            self._heat += len(data) - len(self._hot.pop(key, b""))
+            self._hot[key] = data
+            while self._heat > _HOT:
+                self._heat -= len(self._hot.popitem(last=False)[1])
 
     def _path(self, key: str) -> Path:
         return self._folder / key[:2] / key
@@ -110,7 +128,6 @@ class CachedArea:
         self._cache, self._area, self._scope = cache, area, scope
         self._lock = threading.Lock()
         self._coming: dict[tuple[str, int], Future[bytes]] = {}
-        self._sizes: dict[str, int] = {}
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`; raises like Area.read.
@@ -155,43 +172,35 @@ class CachedArea:
                 else:
                     self._coming[name, number] = Future()
                     ours.append(number)
-        for start, end in _runs(ours):
-            self._fetch(name, start, end)
-        for number in ours:
-            waiting[number] = self._arrived(name, number)
+        found |= self._fetch(name, ours)
         for number, future in waiting.items():
             found[number] = future.result()
         return [found[number] for number in range(first, last + 1)]
 
-    def _arrived(self, name: str, number: int) -> Future[bytes]:
-        with self._lock:
-            return self._coming.pop((name, number))
-
-    def _fetch(self, name: str, first: int, last: int) -> None:
-        futures = [self._coming[name, number] for number in range(first, last + 1)]
+    def _fetch(self, name: str, numbers: list[int]) -> dict[int, bytes]:
+        """Return blocks that this call announced as coming, for itself and all who wait for them."""
+        fetched: dict[int, bytes] = {}
+        futures = [self._coming[name, number] for number in numbers]
         try:
-            size = self._size(name)
-            start, end = first * BLOCK, min((last + 1) * BLOCK, size)
-            data = self._area.read(name, start, end - start) if end > start else b""
-        except BaseException as error:  # noqa: BLE001 - it is for all who wait, this thread among them
+            for first, last in _runs(numbers):
+                data = self._area.read_up_to(name, first * BLOCK, (last + 1 - first) * BLOCK)
+                for number in range(first, last + 1):
+                    start = (number - first) * BLOCK
+                    fetched[number] = data[start : start + BLOCK]
+            for number, block in fetched.items():
+                if block:
+                    self._cache.put(self._key(name, number), block)
+                self._coming[name, number].set_result(block)
+        except BaseException as error:
             for future in futures:
-                future.set_exception(error)
-            return
-        for index, future in enumerate(futures):
-            block = data[index * BLOCK : (index + 1) * BLOCK]
-            self._cache.put(self._key(name, first + index), block)
-            future.set_result(block)
-
-    def _size(self, name: str) -> int:
-        size = self._sizes.get(name)
-        if size is None:
-            size = self._area.size(name)
-            if size is None:
-                # The read says what is the matter: not there, or not reachable.
-                self._area.read(name, 0, 1)
-                size = 0
-            self._sizes[name] = size
-        return size
+                if not future.done():
+                    future.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                for number in numbers:
+                    del self._coming[name, number]
+        return fetched
 
     def _key(self, name: str, number: int) -> str:
         return sha256(f"{self._scope}/{name}/{number}/{BLOCK}".encode()).hexdigest()[:40]

@@ -60,6 +60,10 @@ class LazyArea:
         """Return exactly `length` bytes from `offset`; see Area.read."""
         return self._area().read(name, offset, length)
 
+    def read_up_to(self, name: str, offset: int, length: int) -> bytes:
+        """Return at most `length` bytes from `offset`; see Area.read_up_to."""
+        return self._area().read_up_to(name, offset, length)
+
     def read_all(self, name: str) -> bytes:
         """Return a whole object; see Area.read_all."""
         return self._area().read_all(name)

@@ -17,8 +17,9 @@ from zdiffsync.errors import (
     WrongPasswordError,
     ZdiffsyncError,
 )
+from zdiffsync.format.zstd import compress
 from zdiffsync.model.entry import EntryType
-from zdiffsync.store.object_cache import ObjectCache
+from zdiffsync.store.object_cache import BLOCK, ObjectCache
 from zdiffsync.store.secret import Secret
 
 
@@ -107,20 +108,15 @@ def test_listings_that_were_seen_need_neither_password_nor_remote(backed_up, tmp
     assert dict(walk(offline, backed_up.snapshot)) == before
 
 
-def test_one_small_file_costs_no_more_than_a_block(backed_up):
+def test_a_small_read_costs_no_more_than_what_it_lies_in(backed_up):
     bases = backed_up.home.reader(backed_up.store)
-    node = bases.node(backed_up.snapshot, b"large")
-    reads = []
-    read = backed_up.store.plain.read
-    backed_up.store.plain.read = lambda name, offset, length: (
-        reads.append(length), read(name, offset, length),
-    )[1]  # fmt: skip
-    try:
-        bases.file(node).read(3 << 20, 4096)
-    finally:
-        del backed_up.store.plain.read
-    chunk = max(chunk.stored for chunk in bases.file(node).chunks)
-    assert 0 < sum(reads) <= chunk + (1 << 20)
+    plain, large = (bases.node(backed_up.snapshot, name) for name in (b"plain", b"large"))
+    largest = max(chunk.stored for chunk in bases.file(large).chunks)
+    for node, most in (plain, 2 * BLOCK), (large, largest + 2 * BLOCK):
+        before = backed_up.store.plain.received
+        bases.file(node).read(node.entry.size // 2, 1)
+        assert 0 <= backed_up.store.plain.received - before <= most
+    assert backed_up.store.plain.received - before > 0
 
 
 def test_eight_threads_read_one_file(backed_up):
@@ -231,6 +227,23 @@ def test_an_index_table_cut_off_by_a_full_disk_is_made_again(fresh, tmp_path):
     for path in (cache / "index").iterdir():
         os.truncate(path, 40)
     assert fresh.home.reader(fresh.store, cache=cache).file(node).read(0, 3) == b"aaa"
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(fresh, tmp_path):
+    (tmp_path / "file").touch()
+    bases = fresh.home.reader(fresh.store, cache=tmp_path / "file" / "cache")
+    node = bases.node(fresh.snapshot, b"folder/b")
+    assert bases.file(node).read(0, 100_000) == (fresh.source / "folder/b").read_bytes()
+
+
+def test_a_listing_changed_in_the_cache_is_not_believed(fresh, tmp_path):
+    """Also one whose checksum is right: the listing's own id decides."""
+    first = fresh.home.reader(fresh.store, cache=tmp_path)
+    root = first.root(fresh.snapshot)
+    listing = first.tree(root)
+    cache = ObjectCache(tmp_path / "objects", 1 << 30)
+    cache.put(f"{root}-tree", compress(b'{"nodes":[]}'))
+    assert fresh.home.reader(fresh.store, cache=tmp_path).tree(root) == listing
 
 
 def test_errors_are_ours(fresh):

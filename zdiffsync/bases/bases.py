@@ -7,6 +7,8 @@ while there is room, in memory.
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 from zdiffsync.bases.files import BaseFile, ChunkCache
@@ -44,7 +46,7 @@ class Bases:
         """Return the tree id of a snapshot's root. Raises ObjectMissingError, IntegrityError, RemoteError."""
         found = self._roots.get(snapshot)
         if found is None:
-            key = f"root-{snapshot}"
+            key = f"{snapshot}-root"
             kept = self._disk.get(key)
             found = kept.decode() if kept else self._objects.snapshot_tree(snapshot)
             if not kept:
@@ -92,14 +94,16 @@ class Bases:
         return BaseFile(node, self._chunks)
 
     def _load(self, identifier: str) -> Mapping[bytes, BaseNode]:
-        key = f"tree-{identifier}"
+        key = f"{identifier}-tree"
+        blob = bytes.fromhex(identifier)
         kept = self._disk.get(key)
         if kept is not None:
-            try:
-                return decode_tree(decompress(kept, _LARGEST))
-            except IntegrityError:
-                self._disk.drop(key)
-        data = self._objects.blob(bytes.fromhex(identifier))
+            with suppress(IntegrityError):
+                data = decompress(kept, _LARGEST)
+                if sha256(data).digest() == blob:
+                    return decode_tree(data)
+            self._disk.drop(key)
+        data = self._objects.blob(blob)
         tree = decode_tree(data)
         self._disk.put(key, compress(data))
         return tree

@@ -86,7 +86,7 @@ class BaseFile:
         self.size = node.entry.size
         self._node, self._cache = node, cache
         self._lock = threading.Lock()
-        self._found: array[int] | None = None
+        self._known = array("Q")
 
     @property
     def chunks(self) -> list[Chunk]:
@@ -112,9 +112,9 @@ class BaseFile:
     def _read(self, offset: int, length: int, hint: Hint | None) -> bytes:
         if not length:
             return b""
-        ends = self._ends()
-        parts = []
         end = offset + length
+        ends = self._ends(end)
+        parts = []
         number = bisect_right(ends, offset)
         while offset < end:
             start = ends[number - 1] if number else 0
@@ -129,25 +129,22 @@ class BaseFile:
         content = self._node.content
         return [content[at : at + _ID] for at in range(0, len(content), _ID)]
 
-    def _ends(self) -> "array[int]":
-        """Return the offset after each chunk."""
+    def _ends(self, offset: int) -> "array[int]":
+        """Return the offset after each chunk, for all chunks up to `offset` at least."""
+        objects, content = self._cache.objects, self._node.content
+        count = len(content) // _ID
         with self._lock:
-            if self._found is None:
-                self._found = self._measure()
-            return self._found
-
-    def _measure(self) -> "array[int]":
-        objects = self._cache.objects
-        ends = array("Q")
-        total = 0
-        for identifier in self._ids():
-            total += objects.plain_size(objects.place(identifier))
-            ends.append(total)
-        if total != self.size:
-            raise IntegrityError(
-                f"the chunks of a file in the base hold {total} bytes, the file had {self.size}"
-            )
-        return ends
+            known = self._known
+            total = known[-1] if known else 0
+            while total < offset and len(known) < count:
+                identifier = content[len(known) * _ID : (len(known) + 1) * _ID]
+                total += objects.plain_size(objects.place(identifier))
+                known.append(total)
+            if total < offset or total > self.size or (len(known) == count and total != self.size):
+                raise IntegrityError(
+                    f"the chunks of a file in the base hold {total} bytes, the file had {self.size}"
+                )
+            return known
 
 
 def _nearby(hint: Hint | None, identifier: bytes, start: int, end: int) -> Nearby | None:

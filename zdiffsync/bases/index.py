@@ -7,8 +7,10 @@ with the number of blobs; a table is mapped and searched where it lies.
 import mmap
 import os
 import struct
+import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,22 +58,27 @@ def make_table(index: bytes) -> bytes:
     try:
         packs = msgspec.json.decode(index, type=_Index).packs
         records = sorted(
-            _RECORD.pack(bytes.fromhex(blob.id), number, blob.offset, blob.length, blob.uncompressed_length)
+            _RECORD.pack(_identifier(blob.id), number, blob.offset, blob.length, blob.uncompressed_length)
             for number, pack in enumerate(packs)
             for blob in pack.blobs
         )
-        names = b"".join(bytes.fromhex(pack.id) for pack in packs)
+        names = b"".join(_identifier(pack.id) for pack in packs)
     except (ValueError, struct.error) as error:
         raise IntegrityError(f"an index of the restic repository does not parse ({error})") from error
     return _HEAD.pack(_MAGIC, len(records), len(packs)) + b"".join(records) + names
 
 
-class _Table:
-    """One mapped table."""
+def _identifier(text: str) -> bytes:
+    if len(text) != 2 * _ID:
+        raise ValueError(f"not an id: {text[: 2 * _ID]!r}")
+    return bytes.fromhex(text)
 
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+class _Table:
+    """One table, mapped or in memory. Raises ValueError or struct.error when it is not whole."""
+
+    def __init__(self, data: bytes | mmap.mmap) -> None:
+        self._map = data
         magic, self._count, packs = _HEAD.unpack_from(self._map)
         self._packs = _HEAD.size + self._count * _RECORD.size
         if magic != _MAGIC or len(self._map) != self._packs + packs * _ID:
@@ -95,7 +102,7 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._tables: dict[str, _Table] = {}
+        self._tables: OrderedDict[str, _Table] = OrderedDict()
         for path in sorted(folder.glob("*.table")) if folder.is_dir() else ():
             self._load(path)
 
@@ -104,20 +111,28 @@ class Index:
 
     def find(self, blob: bytes) -> Place | None:
         """Return where the blob with this id (32 bytes) lies, None when no table has it."""
-        for table in list(self._tables.values()):
+        for identifier, table in list(self._tables.items()):
             if (place := table.find(blob)) is not None:
+                with suppress(KeyError):  # what is asked for next was often written at the same time
+                    self._tables.move_to_end(identifier, last=False)
                 return place
         return None
 
     def add(self, identifier: str, index: bytes) -> None:
-        """Take in one decrypted index file. Raises IntegrityError; OSError when it cannot be written."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Take in one decrypted index file. Raises IntegrityError."""
+        table = make_table(index)
         path = self._folder / f"{identifier}.table"
-        temporary = path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(make_table(index))
-        temporary.rename(path)
-        self._load(path)
+        temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(table)
+            self._tables[identifier] = _Table(_mapped(temporary))
+            temporary.rename(path)
+        except OSError:  # the disk is full, or not ours to write: this table stays in memory
+            self._tables[identifier] = _Table(table)
+            with suppress(OSError):
+                temporary.unlink()
 
     def keep(self, identifiers: Iterable[str]) -> None:
         """Forget the tables of index files that are no longer there."""
@@ -128,12 +143,12 @@ class Index:
 
     def _load(self, path: Path) -> None:
         try:
-            self._tables[path.stem] = _Table(path)
+            self._tables[path.stem] = _Table(_mapped(path))
         except (OSError, ValueError, struct.error):
             with suppress(OSError):  # cut off by a full disk: it is made again
                 path.unlink()
 
 
-def missing(index: Index, there: Iterable[str]) -> Iterator[str]:
-    """Yield the ids of index files that the index lacks."""
-    return (identifier for identifier in there if identifier not in index)
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

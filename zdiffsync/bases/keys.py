@@ -6,7 +6,7 @@ Rule: nothing is decrypted before its MAC has been checked.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -45,11 +45,14 @@ class Key:
         return Cipher(AES(self._encryption), CTR(bytes(nonce))).decryptor().update(sealed)
 
 
+_Positive = Annotated[int, msgspec.Meta(gt=0)]
+
+
 class _KeyFile(msgspec.Struct):
     kdf: Literal["scrypt"]
-    N: int
-    r: int
-    p: int
+    N: _Positive
+    r: _Positive
+    p: _Positive
     salt: bytes
     data: bytes
 
@@ -67,12 +70,12 @@ class _Master(msgspec.Struct):
 def unlock(file: bytes, password: Secret) -> Key | None:
     """Return the master key in a key file, None when this password does not open it.
 
-    Raises IntegrityError when it is no key file of restic's.
+    Raises IntegrityError when it is no key file of restic's that this code knows.
     """
     try:
         found = msgspec.json.decode(file, type=_KeyFile)
         derived = password.derive(found.salt, n=found.N, r=found.r, p=found.p, length=64, memory=_MOST_MEMORY)
-    except ValueError as error:  # msgspec's errors and hashlib's about the numbers
+    except (ValueError, OverflowError) as error:  # msgspec's errors and hashlib's about the numbers
         raise IntegrityError(f"a key file of the restic repository does not parse ({error})") from error
     try:
         opened = Key(derived[:32], derived[32:48], derived[48:]).open(found.data)
@@ -82,4 +85,6 @@ def unlock(file: bytes, password: Secret) -> Key | None:
         master = msgspec.json.decode(opened, type=_Master)
     except msgspec.DecodeError as error:
         raise IntegrityError(f"a key of the restic repository does not parse ({error})") from error
+    if (len(master.encrypt), len(master.mac.k), len(master.mac.r)) != (2 * _BLOCK, _BLOCK, _BLOCK):
+        raise IntegrityError("a key of the restic repository has not the length of one")
     return Key(master.encrypt, master.mac.k, master.mac.r)

@@ -4,6 +4,7 @@ Rule: names, targets and xattrs are the bytes that were on disk; what does not p
 Format: restic's design document, "Trees and Data"; internal/data/node.go.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import msgspec
 
 from zdiffsync.errors import IntegrityError
 from zdiffsync.external.restic_node import TreeNode, entry_of, unquote
-from zdiffsync.model.entry import Entry
+from zdiffsync.model.entry import Entry, EntryType
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,9 @@ class _Tree(msgspec.Struct):
     nodes: list[_StoredNode]
 
 
+_ID = 32
+_NO_NAMES = (b"", b".", b"..")
+_TREE = re.compile("[0-9a-f]{64}")
 _DECODER = msgspec.json.Decoder(_Tree)
 
 
@@ -51,7 +55,16 @@ def decode_tree(data: bytes) -> Mapping[bytes, BaseNode]:
 
 
 def _node(record: _StoredNode) -> BaseNode:
-    content = bytes.fromhex("".join(record.content)) if record.content else b""
-    return BaseNode(
-        unquote(record.name), entry_of(record), record.inode, record.links, record.subtree or "", content
-    )
+    name = unquote(record.name)
+    if b"/" in name or b"\0" in name or name in _NO_NAMES:
+        raise ValueError(f"not a name: {name!r}")
+    content = b""
+    if record.content:
+        content = bytes.fromhex("".join(record.content))
+        if len(content) != _ID * len(record.content):
+            raise ValueError(f"{name!r} has a chunk whose id has not the length of one")
+    entry = entry_of(record)
+    subtree = record.subtree or ""
+    if (entry.type is EntryType.DIRECTORY) != (_TREE.fullmatch(subtree) is not None):
+        raise ValueError(f"{name!r} has the tree {subtree!r}")
+    return BaseNode(name, entry, record.inode, record.links, subtree, content)

@@ -6,11 +6,12 @@ Rule: a blob leaves only when its SHA-256 is its id.
 
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
-from zdiffsync.bases.index import Index, Place, missing
+from zdiffsync.bases.index import Index, Place
 from zdiffsync.bases.keys import OVERHEAD, Key, unlock
 from zdiffsync.errors import IntegrityError, ObjectMissingError, ResticError, WrongPasswordError
 from zdiffsync.format.zstd import decompress
@@ -22,6 +23,7 @@ _FOLDER = "restic"
 _COMPRESSED = 2  # the first byte of an unpacked object that is a zstd frame
 _LARGEST = 1 << 30  # bytes one unpacked object may decompress to
 _VERSIONS = (1, 2)
+_AT_ONCE = 8  # index files under way
 
 
 class _Config(msgspec.Struct):
@@ -38,7 +40,9 @@ class Objects:
     def __init__(self, area: ReadableArea, password: Secret, folder: Path, cache: ObjectCache) -> None:
         self._area, self._password = area, password
         self._packs: CachedArea = cache.over(area, _FOLDER)
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._refreshes = 0
         self._folder = folder
         self._opened_index: Index | None = None
         self._opened_key: Key | None = None
@@ -83,12 +87,20 @@ class Objects:
 
     def refresh(self) -> None:
         """Bring the index up to what the remote has. Raises RemoteError, IntegrityError."""
-        with self._lock:
+        begun = self._refreshes
+        with self._refreshing:
+            if self._refreshes > begun:
+                return  # somebody else has looked since this was asked for
+            self._refreshes += 1
             prefix = f"{_FOLDER}/index"
             there = {name.rpartition("/")[2] for name in self._area.sizes(prefix)}
             index = self._index
-            for identifier in missing(index, sorted(there)):
+
+            def take(identifier: str) -> None:
                 index.add(identifier, self._unpacked(f"{prefix}/{identifier}"))
+
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(take, (identifier for identifier in there if identifier not in index)))
             index.keep(there)
 
     @property

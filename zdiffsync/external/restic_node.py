@@ -12,6 +12,7 @@ import re
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
@@ -66,17 +67,21 @@ class _Xattr(msgspec.Struct, gc=False):
     value: bytes | None = None
 
 
+_Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
 class TreeNode(msgspec.Struct, gc=False):  # no cycles: spares the collector 100,000 at a time
     """One name in a stored directory, as far as both readers of trees need it."""
 
     name: str
     mtime: str
-    uid: int
-    gid: int
+    uid: _Number
+    gid: _Number
     mode: int = 0
     inode: int = 0
-    size: int = 0
-    links: int = 0
+    size: _Size = 0
+    links: _Number = 0
     linktarget: str = ""
     linktarget_raw: bytes | None = None
     extended_attributes: list[_Xattr] | None = None

@@ -45,10 +45,10 @@ def metadata_changes(old: Entry, new: Entry) -> list[str]:
     return [name for name, one, other in fields if one != other]
 
 
-def same_bytes(one: Bytes, other: Bytes, lookup: Lookup) -> bool | None:
+def same_bytes(one: Bytes, other: Bytes, lookup: Lookup, *, one_object: bool) -> bool | None:
     """Return whether two files hold the same; None when the digests at hand cannot tell.
 
-    `lookup` gives a content by the chain's id and its number.
+    `lookup` gives a content by the chain's id and its number; `one_object`: both are one file, at two points.
     """
     if one.size != other.size:
         return False
@@ -63,8 +63,8 @@ def same_bytes(one: Bytes, other: Bytes, lookup: Lookup) -> bool | None:
         # One repository cuts equal bytes into equal chunks; a file stored whole is one digest, though.
         if len(digests[0]) == len(digests[1]) or one.content == other.content == IN_BASE:
             return False
-    # In a chain another content is stored only when the bytes were found to be others.
-    return False if one.chain == other.chain and one.content != other.content else None
+    # In a chain a file gets another content only when its bytes were found to be others.
+    return False if one_object and one.chain == other.chain and one.content != other.content else None
 
 
 def _digests(file: Bytes, lookup: Lookup) -> tuple[bytes, ...] | None:
@@ -114,15 +114,16 @@ def differences(old: State, new: State, lookup: ContentLookup) -> list[str]:
     if old.place is new.place and old.entry is new.entry:
         return []
     changes = metadata_changes(old.entry, new.entry)
+    one_object = same_object(old, new)
     if old.entry.type is new.entry.type is EntryType.FILE:
         one, other = (
             Bytes(each.span.chain, each.entry.size, each.content, each.place.stored) for each in (old, new)
         )
-        same = same_bytes(one, other, lookup)
+        same = same_bytes(one, other, lookup, one_object=one_object)
         if same is False:
             changes = ["content", *(each for each in changes if each != "time")]
         elif same is None and changes:
             changes = ["content?", *changes]
-    if "type" not in changes and not same_object(old.identity, new.identity):
+    if "type" not in changes and not one_object:
         changes.append("replaced")
     return changes

@@ -132,17 +132,15 @@ class Comparison:
 
     def _same(self, old: Found, new: Found) -> bool:
         """Whether two names lead to one object, as far as is known."""
-        if old.entry.type is not new.entry.type or not self._comparable:
+        if old.entry.type is not new.entry.type or old.inode != new.inode or not self._comparable:
             return False
-        if self._one_chain:
-            return self._key(old) == self._key(new)
-        # A number may have been given to another object; its generation is known to the overlay only.
-        return old.inode == new.inode and (old.entry.mtime_ns == new.entry.mtime_ns or old.name == new.name)
-
-    def _key(self, found: Found) -> int | bytes | None:
         if not self._one_chain:
-            return found.inode
-        return found.node.base_path if found.node.object is None else found.node.object
+            # The number may have been given out again; its generation is known to the overlay only.
+            return old.entry.mtime_ns == new.entry.mtime_ns or old.name == new.name
+        if None not in {old.node.object, new.node.object}:
+            return old.node.object == new.node.object
+        # An object that came after the base has no path there, but may have a number from there.
+        return None not in {old.node.base_path, new.node.base_path}
 
     def _compare(self, old: Found, new: Found, kind: Kind | None = None) -> None:
         """Note how two that belong together differ; as a rename (`kind`) even when they do not."""
@@ -155,7 +153,7 @@ class Comparison:
                 Bytes(side.point.chain_id, found.entry.size, found.content, found.stored)
                 for side, found in ((self._old, old), (self._new, new))
             )
-            same = same_bytes(one, other, self._content)
+            same = same_bytes(one, other, self._content, one_object=self._same(old, new))
         if same is False:
             changes = ["content", *(each for each in changes if each != "time")]
         elif same is None:
@@ -196,15 +194,15 @@ class Comparison:
             self._compare(old, new, None if followed else Kind.RENAMED)
 
     def _pairs(self, added: Iterable[Found]) -> list[tuple[Found, Found]]:
-        waiting: dict[int | bytes | None, list[Found]] = {}
+        waiting: dict[int, list[Found]] = {}
         for found in sorted(self._removed.values(), key=lambda found: found.path):
-            waiting.setdefault(self._key(found), []).append(found)
+            waiting.setdefault(found.inode, []).append(found)
         pairs = []
         for new in added:
-            fitting = [old for old in waiting.get(self._key(new), ()) if self._same(old, new)]
+            fitting = [old for old in waiting.get(new.inode, ()) if self._same(old, new)]
             if fitting:
                 old = next((each for each in fitting if each.name == new.name), fitting[0])
-                waiting[self._key(new)].remove(old)
+                waiting[new.inode].remove(old)
                 pairs.append((old, new))
         return pairs
 

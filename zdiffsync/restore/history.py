@@ -122,7 +122,7 @@ class _Story:
                 return found
             span = self._tree.chains[chain.index - 1].whole
             moment = replace(span, since=span.until - 1)
-            living = self._living(first.state.identity, first.path, moment)
+            living = self._living(first, moment)
             if living is None:
                 return found
             place = living
@@ -152,8 +152,8 @@ class _Story:
         origin: bytes | None = None
         how = ""
         if before is not None and before.path != first.path:
-            there = self._paths_at(first, state.first)
-            how, origin = "linked" if before.path in there else "renamed", before.path
+            how = "linked" if self._stands(first, before.path, state.first) else "renamed"
+            origin = before.path
         elif before is None or _gap(before, first) or not _same(before, first):
             how, origin = self._origin(first)
         changes = [] if before is None else self._changes(before, first)
@@ -177,7 +177,7 @@ class _Story:
         if not gone and following is not None and _same(last, following):
             return []
         there = self._paths_at(last, number)
-        target = next((path for path in there if path not in self._paths_at(last, number - 1)), None)
+        target = next((path for path in there if not self._stands(last, path, number - 1)), None)
         if not gone and target is None:
             return []
         return [Departure(last.path, self._tree.points[number], target)]
@@ -196,18 +196,36 @@ class _Story:
         before = self._paths_at(stay, stay.state.first - 1)
         if not before:
             return "", None
-        left = [path for path in before if path not in self._paths_at(stay, stay.state.first)]
-        return ("renamed", left[0]) if left else ("linked", before[0])
+        left = (path for path in before if not self._stands(stay, path, stay.state.first))
+        gone = next(left, None)
+        return ("linked", before[0]) if gone is None else ("renamed", gone)
+
+    def _stands(self, stay: _Stay, path: bytes, number: int) -> bool:
+        """Whether a stay's object is at `path` at a point."""
+        moment = self._moment(number)
+        root = replace(self._tree.root_of(self._tree.chains[moment.chain]), spans=(moment,))
+        states = self._tree.states({path: self._tree.resolve(path, [root])}).get(path, [])
+        return any(same_object(state, stay.state) for state in states)
+
+    def _moment(self, number: int) -> Span:
+        chain = next(chain for chain in reversed(self._tree.chains) if chain.start <= number)
+        sequence = chain.sequence(number)
+        return Span(chain.index, sequence, sequence + 1)
 
     def _paths_at(self, stay: _Stay, number: int) -> list[bytes]:
         """Return the paths of a stay's object at a point, as far as the overlay of its chain knows it."""
-        chain = next(chain for chain in reversed(self._tree.chains) if chain.start <= number)
-        sequence = chain.sequence(number)
-        moment = Span(chain.index, sequence, sequence + 1)
-        if chain.index == stay.state.span.chain:
-            return self._paths(stay.state.place, moment)
-        place = self._living(stay.state.identity, stay.path, moment)
-        return [] if place is None else self._paths(place, moment)
+        moment = self._moment(number)
+        place = stay.state.place
+        if moment.chain != stay.state.span.chain:
+            living = self._living(stay, moment)
+            return [] if living is None else self._paths(living, moment)
+        found = self._paths(place, moment)
+        if place.known is None and place.stored is not None and place.stored.links > 1:
+            # The overlay knows the object by the first of its names in the base, and this is another.
+            for known in self._tree.chains[moment.chain].rows.with_identity(place.stored.inode):
+                if known.base_path is not None:
+                    found += self._paths(Place((moment,), known, known.base_path, place.stored), moment)
+        return found
 
     def _paths(self, place: Place, span: Span) -> list[bytes]:
         if place.known is not None and place.base_path is None:
@@ -217,22 +235,25 @@ class _Story:
                 return []
         return [path for _, path in self._tree.paths(place, span)]
 
-    def _living(self, identity: tuple[int, int | None], path: bytes, moment: Span) -> Place | None:
-        """Find an object in another chain at a point: at the same path, or where the overlay has it.
+    def _living(self, stay: _Stay, moment: Span) -> Place | None:
+        """Find a stay's object in another chain at a point: at the same path, or where the overlay has it.
 
         One that the other chain has only in its base, at another path, is not found: bases have no index.
         """
-        tree = self._tree
+        tree, path = self._tree, stay.path
         chain = tree.chains[moment.chain]
         at_path = tree.resolve(path, [replace(tree.root_of(chain), spans=(moment,))])
-        known = [each for each in chain.rows.with_identity(identity[0]) if path or each.base_path != b""]
-        places = at_path + [
-            Place((moment,), each, each.base_path, tree.stored(chain, each.base_path)) for each in known
+        elsewhere = [
+            Place((moment,), known, known.base_path, tree.stored(chain, known.base_path))
+            for known in chain.rows.with_identity(stay.state.identity[0])
         ]
-        for place in places:
-            states = tree.states({path: [place]}).get(path, [])
-            if states and same_object(states[0].identity, identity) and tree.paths(place, moment):
-                return place
+        for place in at_path + elsewhere:
+            for state in tree.states({path: [place]}).get(path, []):
+                sure = place in at_path or stay.state.identity[1] is not None
+                # A number may have been given out again; where no generation tells, the time must.
+                sure = sure or stay.state.entry.mtime_ns == state.entry.mtime_ns
+                if sure and same_object(state, stay.state) and tree.paths(place, moment):
+                    return place
         return None
 
     def _stays(self, place: Place, span: Span) -> list[_Stay]:
@@ -266,4 +287,4 @@ def _gap(before: _Stay, after: _Stay) -> bool:
 
 
 def _same(before: _Stay, after: _Stay) -> bool:
-    return same_object(before.state.identity, after.state.identity)
+    return same_object(before.state, after.state)

@@ -67,9 +67,14 @@ class State:
         return Node(self.place.known.number if self.place.known else None, self.place.base_path)
 
 
-def same_object(one: tuple[int, int | None], other: tuple[int, int | None]) -> bool:
-    """Whether two identities are one object, as far as is known."""
-    return one[0] == other[0] and (one[1] == other[1] or one[1] is None or other[1] is None)
+def same_object(one: State, other: State) -> bool:
+    """Whether two states are of one object, as far as is known."""
+    if None not in {one.identity[1], other.identity[1]}:
+        return one.identity == other.identity
+    if one.identity[0] != other.identity[0]:
+        return False
+    # In a chain, an object that came after the base has no path there: its number was given out again.
+    return one.span.chain != other.span.chain or None not in {one.place.base_path, other.place.base_path}
 
 
 class Chain:

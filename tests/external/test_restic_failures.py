@@ -51,17 +51,21 @@ def files(folder, **contents):
     return folder
 
 
-def processes_naming(text):
-    """The command lines of running processes that contain `text`."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+def processes(file, text):
+    """The running processes whose `file` in /proc contains `text`, with their command lines."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
         try:
-            line = entry.read_bytes()
+            if os.fsencode(text) in (entry / file).read_bytes():
+                found[int(entry.name)] = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if os.fsencode(text) in line:
-            found.append(line)
     return found
+
+
+def at_work(place):
+    """The running restics, and what they started, whose repository lies in `place`."""
+    return processes("environ", place)
 
 
 def wait_until(true, seconds=15):
@@ -74,13 +78,13 @@ def wait_until(true, seconds=15):
 class Interrupting(SilentBar):
     """Raises at the first progress, once it has looked at what any user of the machine can see."""
 
-    def __init__(self, secret):
-        self._secret = secret
+    def __init__(self, place, secret):
+        self._place, self._secret = place, secret
 
     def advance(self, amount):
         if amount:
-            assert processes_naming("rclone.program")
-            assert not processes_naming(self._secret)
+            assert at_work(self._place)
+            assert not processes("cmdline", self._secret)
             raise KeyboardInterrupt
 
 
@@ -136,8 +140,8 @@ def test_an_interrupted_base_leaves_nothing_running_and_is_made_again(one_place,
     slow = opened(one_place, one_restic, bwlimit="2M")
     slow._runner._environment["RCLone_restic_CONFIG_ZT_PASS"] = secret = "visible-to-nobody"
     with pytest.raises(KeyboardInterrupt):
-        back_up(slow, tree, tags=["again"], progress=Interrupting(secret))
-    assert not processes_naming("rclone.program")
+        back_up(slow, tree, tags=["again"], progress=Interrupting(one_place, secret))
+    assert not at_work(one_place)
     assert slow.snapshots(["again"]) == []
     summary = back_up(opened(one_place, one_restic), tree, tags=["again"])
     assert (summary.files_new, summary.failed) == (2, ())
@@ -161,13 +165,8 @@ def test_killed_with_a_lock_held_the_next_run_goes_on(one_place, one_restic, tmp
         wait_until(lambda: set(locks.iterdir()) - before)
         with pytest.raises(LockedError, match=r"locked by another process: .*PID"):
             back_up(restic, tree, tags=["locked"])
-        [runner] = [line for line in processes_naming("rclone.program") if b"check" in line]
-        pid = next(
-            int(entry.parent.name)
-            for entry in Path("/proc").glob("[0-9]*/cmdline")
-            if entry.read_bytes() == runner
-        )
-        os.kill(pid, signal.SIGKILL)
+        [runner] = [pid for pid, line in at_work(one_place).items() if b"\0check\0" in line]
+        os.kill(runner, signal.SIGKILL)
         child.wait(10)
     finally:
         child.kill()
@@ -192,7 +191,7 @@ def test_killed_ourselves_no_restic_goes_on(one_place, one_restic, tmp_path):
     wait_until(lambda: set(locks.iterdir()) - before)
     child.kill()
     child.wait()
-    wait_until(lambda: not processes_naming("rclone.program"))
+    wait_until(lambda: not at_work(one_place))
 
 
 def test_no_progress_is_a_stall(one_place, one_restic, tmp_path):
@@ -200,7 +199,7 @@ def test_no_progress_is_a_stall(one_place, one_restic, tmp_path):
     stuck = opened(one_place, one_restic, bwlimit="1k")
     with pytest.raises(ToolStalledError, match="no progress for 2 s"):
         back_up(stuck, tree, stall=2.0)
-    assert not processes_naming("rclone.program")
+    assert not at_work(one_place)
 
 
 def test_paths_too_long_for_restic_are_reported_or_left_out(place, restic_binary, tmp_path):

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.location import as_of_option, located
 from zdiffsync.cli.text import shown
@@ -18,7 +19,7 @@ _PIECE = 1 << 20  # bytes
 
 
 @click.command()
-@click.argument("location", metavar="POINT:PATH")
+@click.argument("location", metavar="POINT:PATH", shell_complete=complete.locations)
 @as_of_option
 @pass_app
 def cat(app: App, location: str, *, when: str | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.ls import values
 from zdiffsync.cli.summary import size
@@ -31,9 +32,9 @@ _SUMS = {
 
 
 @click.command()
-@click.argument("old", metavar="A")
-@click.argument("new", metavar="B")
-@click.argument("path", required=False, default="")
+@click.argument("old", metavar="A", shell_complete=complete.points)
+@click.argument("new", metavar="B", shell_complete=complete.points)
+@click.argument("path", required=False, default="", shell_complete=complete.paths_of_second)
 @click.option("--stat", is_flag=True, help="Show sums only.")
 @pass_app
 def diff(app: App, old: str, new: str, path: str, *, stat: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from zdiffsync.catalog.catalog import Point
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, Reading, pass_app
 from zdiffsync.cli.summary import plural, size
 from zdiffsync.cli.text import emit_list, local, short_keys, shown
@@ -32,8 +33,11 @@ from zdiffsync.restore.spans import Span, SpanTree
     "--type", "types", type=click.Choice([kind.value for kind in EntryType]), multiple=True,
     help="A letter as in find(1): f file, d directory, l symlink, …",
 )  # fmt: skip
-@click.option("--in", "within", metavar="POINT[:PATH]", help="Search this point, or a directory of it, only.")
-@click.option("--dataset", help="Search the points of this dataset only.")
+@click.option(
+    "--in", "within", metavar="POINT[:PATH]", shell_complete=complete.locations,
+    help="Search this point, or a directory of it, only.",
+)  # fmt: skip
+@click.option("--dataset", shell_complete=complete.datasets, help="Search the points of this dataset only.")
 @pass_app
 def find(
     app: App,

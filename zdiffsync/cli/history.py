@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from zdiffsync.catalog.catalog import Point
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.ls import values
 from zdiffsync.cli.summary import size
@@ -23,7 +24,7 @@ _WORDS = {
 
 
 @click.command()
-@click.argument("location", metavar="PATH")
+@click.argument("location", metavar="PATH", shell_complete=complete.paths_ever)
 @pass_app
 def history(app: App, location: str) -> None:
     """Show every version of PATH: since when, its size, what changed.

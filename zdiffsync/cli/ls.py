@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import click
 
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.location import as_of_option, located
 from zdiffsync.cli.summary import size
@@ -28,7 +29,7 @@ class _Style:
 
 
 @click.command()
-@click.argument("location", metavar="POINT[:PATH]")
+@click.argument("location", metavar="POINT[:PATH]", shell_complete=complete.locations)
 @click.option("-l", "--long", is_flag=True, help="Show mode, links, owner, size, time and target.")
 @click.option("-H", "--human-readable", "human", is_flag=True, help="Show sizes like 1.5 MiB.")
 @click.option("-R", "--recursive", is_flag=True, help="Show everything below.")

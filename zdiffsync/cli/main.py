@@ -25,6 +25,7 @@ from zdiffsync.cli.mount import mount
 from zdiffsync.cli.points import points
 from zdiffsync.cli.restore import restore
 from zdiffsync.cli.run import run
+from zdiffsync.cli.shells import register
 from zdiffsync.errors import ExitCode, ZdiffsyncError
 
 _INTERRUPTED = 130
@@ -54,6 +55,7 @@ def group(
     )
 
 
+register()
 for command in (init, run, points, ls, find, history, diff, cat, restore, mount):
     group.add_command(command)
 

@@ -5,12 +5,13 @@ from datetime import datetime
 import click
 
 from zdiffsync.catalog.catalog import Point
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.summary import plural, size
 
 
 @click.command()
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete.datasets)
 @pass_app
 def points(app: App, dataset: str | None) -> None:
     """List the restore points (of DATASET), oldest first."""

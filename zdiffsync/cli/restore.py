@@ -10,6 +10,7 @@ from time import monotonic
 import click
 
 from zdiffsync.catalog.catalog import Point
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, Reading, pass_app
 from zdiffsync.cli.location import as_of_option, located
 from zdiffsync.cli.restore_summary import (
@@ -33,7 +34,10 @@ from zdiffsync.restore.restore import Restorer
 
 
 @click.command()
-@click.argument("locations", metavar="POINT[:PATH] [PATH]...", nargs=-1, required=True)
+@click.argument(
+    "locations", metavar="POINT[:PATH] [PATH]...", nargs=-1, required=True,
+    shell_complete=complete.locations_then_paths,
+)  # fmt: skip
 @click.option("--to", type=click.Path(path_type=Path), help="Directory to restore into.")
 @click.option("--to-dataset", metavar="DATASET", help="New dataset to restore a whole point into.")
 @click.option("--in-place", is_flag=True, help="Restore to where it came from.")

@@ -8,6 +8,7 @@ from zdiffsync.backup.contents import ContentSettings
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.run import NightlyRun
 from zdiffsync.backup.session import BackupSettings, DatasetPlan, Session
+from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, Opened, pass_app
 from zdiffsync.cli.summary import run_summary
 from zdiffsync.config.config import Config
@@ -17,7 +18,7 @@ from zdiffsync.format.delta_policy import DeltaPolicy
 
 
 @click.command()
-@click.argument("datasets", nargs=-1)
+@click.argument("datasets", nargs=-1, shell_complete=complete.datasets)
 @click.option("--base", is_flag=True, help="Make new bases whatever is due.")
 @click.option("--dry-run", is_flag=True, help="Find out what changed; store nothing.")
 @pass_app

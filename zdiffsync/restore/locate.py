@@ -38,7 +38,7 @@ class Location:
 
 def locate(points: Sequence[Point], text: str) -> Location:
     """Find `POINT` or `POINT:PATH` among all `points` (oldest first). Raises UsageError."""
-    name, path = _split(points, text)
+    name, path = split(points, text)
     point, when = _find(points, name)
     return Location(point, normalize(path), when)
 
@@ -70,8 +70,8 @@ def of_dataset(points: Sequence[Point], text: str) -> tuple[str, bytes]:
     return datasets[0], normalize(text)
 
 
-def _split(points: Sequence[Point], text: str) -> tuple[str, str]:
-    """Part point and path; the colons in a time, or in a dataset's name, part nothing."""
+def split(points: Sequence[Point], text: str) -> tuple[str, str]:
+    """Part POINT:PATH; the colons in a time, or in a dataset's name, part nothing."""
     dataset, at, rest = text.partition("@")
     if not at or all(point.dataset != dataset for point in points):
         name, _, path = text.partition(":")

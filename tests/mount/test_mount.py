@@ -5,16 +5,14 @@ import hashlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from mounted_world import expected_path
 from mounts import COMMAND, is_dead, wait_for
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "zfs"))
 from oracle import states
 
 

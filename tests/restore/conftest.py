@@ -3,28 +3,23 @@
 import os
 import random
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "mount"), str(TESTS / "zfs")]
-
-from mounted_world import World  # noqa: E402
-
-from zdiffsync.bases.bases import Bases  # noqa: E402
-from zdiffsync.catalog.catalog import Catalog  # noqa: E402
-from zdiffsync.model.progress import silent  # noqa: E402
-from zdiffsync.restore.local import LocalSnapshots  # noqa: E402
-from zdiffsync.restore.overwrite import Overwrite  # noqa: E402
-from zdiffsync.restore.packs import RangedPacks  # noqa: E402
-from zdiffsync.restore.plan import Item, Request  # noqa: E402
-from zdiffsync.restore.restore import Restorer  # noqa: E402
-from zdiffsync.store.object_cache import ObjectCache  # noqa: E402
-from zdiffsync.store.remote import LazyRepository  # noqa: E402
-from zdiffsync.store.repository import open_repository  # noqa: E402
+from mounted_world import World
+from zdiffsync.bases.bases import Bases
+from zdiffsync.catalog.catalog import Catalog
+from zdiffsync.model.progress import silent
+from zdiffsync.restore.local import LocalSnapshots
+from zdiffsync.restore.overwrite import Overwrite
+from zdiffsync.restore.packs import RangedPacks
+from zdiffsync.restore.plan import Item, Request
+from zdiffsync.restore.restore import Restorer
+from zdiffsync.store.object_cache import ObjectCache
+from zdiffsync.store.remote import LazyRepository
+from zdiffsync.store.repository import open_repository
 
 MIB = 1 << 20
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from oracle import differences
-
 from zdiffsync.cli.main import invoke
 
 
 def sh(*argv: str | bytes) -> str:
     """Run a command that must succeed; return its output."""
     done = subprocess.run(argv, check=False, capture_output=True)
-    assert done.returncode == 0, (argv, done.stderr.decode(errors="replace"))
+    assert done.returncode == 0, (argv, done.stdout[-2000:], done.stderr.decode(errors="replace"))
     return os.fsdecode(done.stdout)
 
 

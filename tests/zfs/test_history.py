@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from machine import Machine, sh, snapshot_directory
-from oracle import differences
+
+from mounts import Mount
+from oracle import differences, states
 
 pytestmark = pytest.mark.zfs
 
@@ -104,8 +107,22 @@ class History(RuleBasedStateMachine):
         try:
             for point, snapshot in self.points:
                 self.compare(point["point"], snapshot)
+            self.compare_mounted()
         finally:
             destroy(self.dataset)
+
+    def compare_mounted(self) -> None:
+        snapshots: dict[str, list[str]] = {}
+        for point, snapshot in self.points:
+            snapshots.setdefault(point["dataset"], []).append(snapshot)
+        with tempfile.TemporaryDirectory() as place:
+            mount = Mount(self.machine.config, Path(place), "--no-local")
+            try:
+                for dataset, each in snapshots.items():
+                    for path, snapshot in zip(mount.points(dataset), each, strict=True):
+                        assert states(str(path)) == states(snapshot_directory(snapshot)), snapshot
+            finally:
+                mount.close()
 
     def compare(self, point: str, snapshot: str) -> None:
         target = Path(self.mountpoint(f"{self.parent}/restored"), point)

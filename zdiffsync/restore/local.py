@@ -37,7 +37,7 @@ def snapshot_directories(dataset: str) -> dict[int, bytes]:
 class LocalSnapshots:
     """The local snapshots of all points. Thread-safe; a context manager.
 
-    `keep_open` keeps snapshots open between files: fast for many, but an open snapshot cannot be destroyed.
+    `keep_open` keeps snapshots and files in them open: fast, but an open snapshot cannot be destroyed.
     `directories` finds where a dataset's snapshots are, by guid.
     """
 
@@ -68,7 +68,8 @@ class LocalSnapshots:
                 with self._tree(root) as tree:
                     path = None if tree is None else self._path(tree, point, other, found)
                     if path is not None:
-                        return Hint(_LocalFile(self, root, path).offer, 0, found.entry.size)
+                        file = _LocalFile(self, root, path, keep_open=self._keep_open)
+                        return Hint(file.offer, 0, found.entry.size)
         return None
 
     def names(self, point: Point) -> list[str]:
@@ -137,24 +138,32 @@ def _same(tree: SnapshotTree, path: bytes, found: Found) -> bool:
 
 
 class _LocalFile:
-    """One file of a snapshot, opened at the first question and closed with the last reference."""
+    """One file of a snapshot; opened for each question, or with `keep_open` once, at the first."""
 
-    def __init__(self, snapshots: LocalSnapshots, root: bytes, path: bytes) -> None:
+    def __init__(self, snapshots: LocalSnapshots, root: bytes, path: bytes, *, keep_open: bool) -> None:
         self._snapshots, self._root, self._path = snapshots, root, path
-        self._fd: int | None = None
-        self._asked = False
+        self._keep_open = keep_open
+        self._kept: int | None = None
         self._lock = Lock()
 
     def offer(self, offset: int, length: int) -> bytes | None:
-        with self._lock:
-            if not self._asked:
-                self._asked = True
-                self._fd = self._snapshots.open(self._root, self._path)
-                if self._fd is not None:
-                    weakref.finalize(self, os.close, self._fd)
-        if self._fd is None:
+        fd = self._open()
+        if fd is None:
             return None
         try:
-            return os.pread(self._fd, length, offset)
-        except OSError:  # the snapshot was destroyed, or its disk is failing
+            return os.pread(fd, length, offset)
+        except OSError:  # its disk is failing
             return None
+        finally:
+            if not self._keep_open:
+                os.close(fd)
+
+    def _open(self) -> int | None:
+        if not self._keep_open:
+            return self._snapshots.open(self._root, self._path)
+        with self._lock:
+            if self._kept is None:
+                self._kept = self._snapshots.open(self._root, self._path)
+                if self._kept is not None:
+                    weakref.finalize(self, os.close, self._kept)
+            return self._kept

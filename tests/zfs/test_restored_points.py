@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from history_world import destroy
 from machine import Machine, sh, snapshot_directory
+
 from oracle import differences
 
 pytestmark = pytest.mark.zfs

@@ -29,11 +29,12 @@ DURATIONS = (Path("tests/durations.json"), CACHE / "test-durations.json")  # sec
 AT_ONCE = 2  # groups side by side: a lab takes one core and some GiB
 UNKNOWN = 30.0  # seconds: so a new file on ZFS starts early
 LAB_SECONDS = 3600  # a guard against a frozen machine; single tests have limits of their own
+STRICT = ("scripts/suite.py", "scripts/lab/launch.py", "scripts/lab/init.py", "scripts/benches/main.py")
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("mypy", "--strict", "scripts/suite.py", "scripts/lab/launch.py", "scripts/lab/init.py"),
+    ("mypy", "--strict", *STRICT),
     ("lint-imports",),
 )
 

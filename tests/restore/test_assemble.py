@@ -314,7 +314,19 @@ def test_what_this_user_may_not_do_is_a_warning(restore, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "chown", refuse)
-    report = restore(file(2, b"a"), file(3, b"b"))
+    monkeypatch.setattr(os, "fchown", refuse)
+    report = restore(file(2, b"a", uid=1234), file(3, b"b", gid=1234), file(4, b"c"))
     assert report.warnings == {"owners could not be restored; run as root to restore them": 3}
     assert report.failed == []
     assert stat.S_IMODE(os.lstat(restore.target / "a").st_mode) == 0o640
+
+
+def test_what_hangs_on_a_broken_file_is_broken_too(restore):
+    """Or the old file of the first name would get the second as well."""
+    (restore.target).mkdir(parents=True)
+    (restore.target / "a").write_bytes(b"mine")
+    linked = [NameRecord(1, b"b", 2)]
+    report = restore(file(2, b"a"), extra=linked, overwrite=Overwrite.ALWAYS, contents={1: b"short"})
+    assert sorted(path for path, _ in report.failed) == [b"a", b"b"]
+    assert os.listdir(restore.target) == ["a"]
+    assert (restore.target / "a").read_bytes() == b"mine"

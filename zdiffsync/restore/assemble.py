@@ -18,7 +18,7 @@ from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, Zd
 from zdiffsync.model.bytesource import ByteSource, Hint
 from zdiffsync.model.entry import Entry, EntryType
 from zdiffsync.restore.folders import Folder, open_folder, reach
-from zdiffsync.restore.metadata import apply_metadata, proc_path
+from zdiffsync.restore.metadata import apply_metadata, finish_file, proc_path
 from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.report import RestoreReport
 from zdiffsync.restore.staging import Staging
@@ -26,11 +26,14 @@ from zdiffsync.restore.tree import Found
 from zdiffsync.restore.walk import Walk, name_in
 from zdiffsync.restore.write import large, lasting_name, write_file
 
-_WAITING = 16  # files a thread may have before it
+_WAITING = 4  # batches a thread may have before it
+_BATCH = 32  # files; handing over each alone would take as long as writing it
+_SMALL = 256 << 10  # bytes; larger files are handed over alone
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 Opened = tuple[ByteSource, Hint | None]
 OpenFile = Callable[[Found], Callable[[], Opened]]
+_Job = tuple[Folder, bytes, Callable[[], None]]
 
 
 class Assembler:
@@ -58,12 +61,16 @@ class Assembler:
         self._room = BoundedSemaphore(threads * _WAITING)
         self._placed: dict[int, tuple[bytes, Future[None] | None]] = {}
         self._fatal: list[Exception] = []
+        self._broken: dict[bytes, Exception] = {}
         self._todo: list[tuple[Found, Folder, bytes]] = []
+        self._batch: list[_Job] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
+        for folder, _path, _work in self._batch:  # only an error leaves some
+            folder.drop()
         self._pool.shutdown(cancel_futures=kind is not None)
         for _found, folder, _name in self._todo:
             folder.drop()
@@ -73,7 +80,7 @@ class Assembler:
     def fill(self, found: Found) -> None:
         """Fill the target itself with what directory `found` holds; its own metadata are the caller's."""
         with Folder(os.dup(self._root), b"", lambda _fd: None) as folder:
-            self._enter(found, folder)
+            self._enter(found, folder, empty=False)
         self._run()
 
     def place(self, found: Found, folder: bytes, name: bytes) -> None:
@@ -81,7 +88,7 @@ class Assembler:
         with reach(self._root, folder) as directory:
             opened = Folder(os.dup(directory), folder, lambda _fd: None)
         with opened:
-            self._place(found, opened, name)
+            self._place(found, opened, name, empty=False)
         self._run()
 
     def _run(self) -> None:
@@ -90,37 +97,45 @@ class Assembler:
             with folder:
                 path = folder.inside(name)
                 self._guarded(path, lambda: self._directory(found, folder, name, path))  # noqa: B023 - called here
+        self._hand_over()
 
-    def _enter(self, found: Found, folder: Folder) -> None:
-        """Place all of a directory; its subdirectories come later, or a wide tree would hold it all open."""
+    def _enter(self, found: Found, folder: Folder, *, empty: bool) -> None:
+        """Place all of a directory; its subdirectories come later, or a wide tree would hold it all open.
+
+        `empty`: there is nothing yet where it goes.
+        """
         for child in self._walk.children(found):
-            self._place(child, folder, name_in(found, child))
+            self._place(child, folder, name_in(found, child), empty=empty)
         self._stop_if_fatal()
 
-    def _place(self, found: Found, folder: Folder, name: bytes) -> None:
+    def _place(self, found: Found, folder: Folder, name: bytes, *, empty: bool) -> None:
         path = folder.inside(name)
-        self._guarded(path, lambda: self._place_unchecked(found, folder, name, path))
+        self._guarded(path, lambda: self._place_unchecked(found, folder, name, path, empty=empty))
 
-    def _place_unchecked(self, found: Found, folder: Folder, name: bytes, path: bytes) -> None:
+    def _place_unchecked(
+        self, found: Found, folder: Folder, name: bytes, path: bytes, *, empty: bool
+    ) -> None:
         check_name(name)
         if found.entry.type is EntryType.DIRECTORY:
             self._todo.append((found, folder.hold(), name))
             return
-        there = lstat(folder.descriptor, name)
+        there = None if empty else lstat(folder.descriptor, name)
         if self._staging.was_placed(path) or not self._overwrite.replaces(found.entry, there):
             self._keep(found, folder, name, path)
             return
         first = self._placed.get(found.inode) if found.links > 1 else None
         if first is not None:
-            self._submit(folder, path, lambda: self._link(*first, folder, name))
+            self._add(folder, path, lambda: self._link(*first, folder, name))
             return
         if found.entry.type is EntryType.FILE:
             opening = self._open_file(found)
-            done = self._submit(folder, path, lambda: self._file(found, opening, folder, name, path))
+            self._add(folder, path, lambda: self._file(found, opening, folder, name, path))
         else:
-            done = self._submit(folder, path, lambda: self._special(found.entry, folder, name))
+            self._add(folder, path, lambda: self._special(found.entry, folder, name))
         if found.links > 1:
-            self._placed[found.inode] = path, done
+            self._placed[found.inode] = path, self._hand_over()
+        elif found.entry.size > _SMALL:
+            self._hand_over()
 
     def _keep(self, found: Found, folder: Folder, name: bytes, path: bytes) -> None:
         self._report.kept += 1
@@ -145,7 +160,7 @@ class Assembler:
             os.mkdir(name, 0o700, dir_fd=above.descriptor)
         descriptor = open_folder(above.descriptor, name)
         with Folder(descriptor, path, self._finish(path, found.entry if ours else None)) as folder:
-            self._enter(found, folder)
+            self._enter(found, folder, empty=there is None)
 
     def _finish(self, path: bytes, entry: Entry | None) -> Callable[[int], None]:
         def finish(descriptor: int) -> None:
@@ -160,8 +175,10 @@ class Assembler:
         entry = found.entry
         made = lasting_name(path, entry) if large(entry) else self._staging.fresh()
         source, hint = opening()
-        write_file(self._staging.new, made, source, hint, entry, self._count)
-        apply_metadata(self._staging.new, made, entry, self._report.warn)
+        write_file(
+            self._staging.new, made, source, hint, entry, progress=self._count,
+            finish=lambda fd: finish_file(fd, entry, self._staging.born, self._report.warn),
+        )  # fmt: skip
         self._into_place(made, folder, name)
         if self._overwrite is Overwrite.ALWAYS or found.links > 1:
             self._staging.placed(path)
@@ -187,6 +204,8 @@ class Assembler:
     def _link(self, first: bytes, done: Future[None] | None, folder: Folder, name: bytes) -> None:
         if done is not None:
             done.result()
+        if first in self._broken:
+            raise self._broken[first]
         made = self._staging.fresh()
         head, _, last = first.rpartition(b"/")
         with reach(self._root, head) as directory:
@@ -195,29 +214,47 @@ class Assembler:
 
     def _into_place(self, made: bytes, folder: Folder, name: bytes) -> None:
         """Rename a finished file; what is there goes with that, but for a directory."""
-        there = lstat(folder.descriptor, name)
-        if there is not None and stat.S_ISDIR(there.st_mode):
-            remove(folder.descriptor, name, there)
-        os.rename(made, name, src_dir_fd=self._staging.new, dst_dir_fd=folder.descriptor)
+        try:
+            os.rename(made, name, src_dir_fd=self._staging.new, dst_dir_fd=folder.descriptor)
+        except IsADirectoryError:
+            shutil.rmtree(proc_path(folder.descriptor, name))
+            os.rename(made, name, src_dir_fd=self._staging.new, dst_dir_fd=folder.descriptor)
 
     def _count(self, done: int) -> None:
         with self._report.lock:
             self._progress(done)
 
-    def _submit(self, folder: Folder, path: bytes, work: Callable[[], None]) -> "Future[None]":
+    def _add(self, folder: Folder, path: bytes, work: Callable[[], None]) -> None:
+        self._batch.append((folder.hold(), path, work))
+        if len(self._batch) >= _BATCH:
+            self._hand_over()
+
+    def _hand_over(self) -> "Future[None] | None":
+        """Give what has gathered to a thread; return its future, None when there is nothing."""
+        if not self._batch:
+            return None
         self._stop_if_fatal()
         self._room.acquire()
-        folder.hold()
-        future = self._pool.submit(work)
+        batch, self._batch = self._batch, []
+        future = self._pool.submit(self._work, batch)
 
-        def finished(future: "Future[None]") -> None:
+        def finished(_future: "Future[None]") -> None:
             self._room.release()
-            if not future.cancelled() and (error := future.exception()) is not None:
-                self._failed(path, error)
-            folder.drop()
+            for folder, _path, _work in batch:
+                folder.drop()
 
         future.add_done_callback(finished)
         return future
+
+    def _work(self, batch: list[_Job]) -> None:
+        for _folder, path, work in batch:
+            if self._fatal:
+                return
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - a bug, too, must be told
+                self._broken[path] = error
+                self._failed(path, error)
 
     def _guarded(self, path: bytes, work: Callable[[], None]) -> None:
         try:
@@ -225,7 +262,7 @@ class Assembler:
         except (OSError, ZdiffsyncError) as error:
             self._failed(path, error)
 
-    def _failed(self, path: bytes, error: BaseException) -> None:
+    def _failed(self, path: bytes, error: Exception) -> None:
         damaged = isinstance(error, IntegrityError | ObjectMissingError)
         if isinstance(error, RemoteError) and not damaged:
             self._fatal.append(error)
@@ -237,7 +274,6 @@ class Assembler:
         elif isinstance(error, ZdiffsyncError):
             self._report.fail(path, str(error), damaged=damaged)
         else:  # a bug; it must not look like a file that failed
-            assert isinstance(error, Exception), error
             self._fatal.append(error)
 
     def _stop_if_fatal(self) -> None:

@@ -7,15 +7,55 @@ since each would undo the one after it.
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 from zdiffsync.model.entry import Entry, EntryType
 
 Warn = Callable[[str], None]
+_NO_OWNER = "owners could not be restored; run as root to restore them"
 
 
 def proc_path(directory: int, name: bytes) -> bytes:
     """Return a short path that names `name` in an open directory, for calls without *at forms."""
     return b"/proc/self/fd/%d/%s" % (directory, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Newborn:
+    """What a file is right after it was made: that need not be set again, file by file."""
+
+    uid: int
+    gid: int
+    xattrs: bool
+
+    @classmethod
+    def observe(cls, directory: int, name: bytes) -> Self:
+        """Make an empty file in an open directory, look at it, and remove it."""
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        try:
+            os.unlink(name, dir_fd=directory)
+            info = os.fstat(fd)
+            try:
+                xattrs = bool(os.listxattr(fd))
+            except OSError:  # none can be had here; a file that wants some finds out
+                xattrs = False
+            return cls(info.st_uid, info.st_gid, xattrs)
+        finally:
+            os.close(fd)
+
+
+def finish_file(fd: int, entry: Entry, born: Newborn, warn: Warn) -> None:
+    """Like `apply_metadata`, for a regular file that was just made and is open for writing."""
+    if (entry.uid, entry.gid) != (born.uid, born.gid):
+        try:
+            os.fchown(fd, entry.uid, entry.gid)
+        except PermissionError:
+            warn(_NO_OWNER)
+    os.fchmod(fd, entry.mode)
+    if entry.xattrs or born.xattrs:
+        _apply_xattrs(fd, entry, warn)
+    os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
 def apply_metadata(directory: int, name: bytes, entry: Entry, warn: Warn) -> None:
@@ -26,7 +66,7 @@ def apply_metadata(directory: int, name: bytes, entry: Entry, warn: Warn) -> Non
     try:
         os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
     except PermissionError:
-        warn("owners could not be restored; run as root to restore them")
+        warn(_NO_OWNER)
     path = proc_path(directory, name)
     if entry.type is not EntryType.SYMLINK:
         os.chmod(path, entry.mode)
@@ -34,18 +74,19 @@ def apply_metadata(directory: int, name: bytes, entry: Entry, warn: Warn) -> Non
     os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=directory, follow_symlinks=False)
 
 
-def _apply_xattrs(path: bytes, entry: Entry, warn: Warn) -> None:
+def _apply_xattrs(file: bytes | int, entry: Entry, warn: Warn) -> None:
     wanted = dict(entry.xattrs)
+    follow = isinstance(file, int)  # a descriptor is what it is; Python refuses to be told not to follow it
     try:
         present = {
-            os.fsencode(key): os.getxattr(path, key, follow_symlinks=False)
-            for key in os.listxattr(path, follow_symlinks=False)
+            os.fsencode(key): os.getxattr(file, key, follow_symlinks=follow)
+            for key in os.listxattr(file, follow_symlinks=follow)
         }
         for key in present.keys() - wanted.keys():
-            os.removexattr(path, key, follow_symlinks=False)
+            os.removexattr(file, key, follow_symlinks=follow)
         for key, value in wanted.items():
             if present.get(key) != value:
-                os.setxattr(path, key, value, follow_symlinks=False)
+                os.setxattr(file, key, value, follow_symlinks=follow)
     except OSError as error:
         if error.errno not in {errno.ENOTSUP, errno.EPERM}:
             raise

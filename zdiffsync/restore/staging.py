@@ -11,9 +11,11 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from zdiffsync.external.lock import exclusive
+from zdiffsync.restore.metadata import Newborn
 
 PREFIX = ".zdiffsync-restore-"
 _DIRECTORY, _PLACED = b"d", b"p"
@@ -22,7 +24,8 @@ _DIRECTORY, _PLACED = b"d", b"p"
 class Staging:
     """One restore's folder, open; `resumed` says whether an earlier attempt left it.
 
-    `new` is the open directory where files are made before they are renamed into place.
+    `new` is the open directory where files are made before they are renamed into place, `born` what a
+    file is when it was made there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,6 +36,8 @@ class Staging:
         (folder / "new").mkdir(mode=0o700, exist_ok=True)
         self.new = os.open(folder / "new", os.O_RDONLY | os.O_DIRECTORY)
         self._journal = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._prefix, self._numbers = secrets.token_hex(8).encode(), count()
+        self.born = Newborn.observe(self.new, self.fresh())
         self._made = _noted(journal, _DIRECTORY)
         self._placed = _noted(journal, _PLACED)
 
@@ -60,10 +65,9 @@ class Staging:
     def _note(self, kind: bytes, path: bytes) -> None:
         os.write(self._journal, kind + path + b"\0")
 
-    @staticmethod
-    def fresh() -> bytes:
+    def fresh(self) -> bytes:
         """Return a name for a new file in `new`."""
-        return secrets.token_hex(8).encode()
+        return b"%s-%d" % (self._prefix, next(self._numbers))
 
 
 def placed_before(folder: Path) -> frozenset[bytes] | None:

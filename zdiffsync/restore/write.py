@@ -25,49 +25,61 @@ def write_file(
     source: ByteSource,
     hint: Hint | None,
     entry: Entry,
+    *,
     progress: Callable[[int], None],
+    finish: Callable[[int], None],
 ) -> None:
-    """Write `source`, which must be of the entry's size, to `name` in an open directory, all of it.
+    """Write `source`, which must be of the entry's size, to the new file `name` in an open directory.
 
-    `progress` gets the bytes written since its last call. Raises OSError and what `source.read` raises;
-    then a large file and the note beside it stay, for the next attempt.
+    A large one may be there already, begun by an earlier attempt. `progress` gets the bytes written since its
+    last call, `finish` the open file when it is whole. Raises OSError and what `source.read` raises; then a
+    large file and the note beside it stay, for the next attempt.
     """
     if source.size != entry.size:
         raise IntegrityError(f"stored content has {source.size} bytes, the file had {entry.size}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lasting = large(entry)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if lasting else os.O_EXCL)
     fd = os.open(name, flags, 0o600, dir_fd=directory)
     try:
-        done = _done(directory, name)
-        os.ftruncate(fd, done)
+        done = _begun(directory, name, fd) if lasting else 0
         progress(done)
-        noted = done
+        noted = end = done
         while done < source.size:
             data = read_with(source, done, min(_BLOCK, source.size - done), hint)
-            _write_data(fd, data, done)
+            end = _write_data(fd, data, done) or end
             done += len(data)
             progress(len(data))
             if done - noted >= _STEP:
                 _note(directory, name, fd, done)
                 noted = done
-        os.ftruncate(fd, entry.size)
+        if end < entry.size:
+            os.ftruncate(fd, entry.size)
+        finish(fd)
     finally:
         os.close(fd)
-    with suppress(FileNotFoundError):
-        os.unlink(_beside(name), dir_fd=directory)
+    if lasting:
+        with suppress(FileNotFoundError):
+            os.unlink(_beside(name), dir_fd=directory)
 
 
-def _write_data(fd: int, data: bytes, offset: int) -> None:
-    """Write `data` at `offset` (a multiple of _HOLE), but for its blocks of zeros."""
-    start = 0
+def _write_data(fd: int, data: bytes, offset: int) -> int:
+    """Write `data` at `offset` (a multiple of _HOLE), but for its blocks of zeros; return where that ended.
+
+    0 when there was nothing but zeros.
+    """
+    start = written = 0
     view = memoryview(data)
     for at in range(0, len(data), _HOLE):
         end = min(at + _HOLE, len(data))
         if view[at:end] == _ZEROS[: end - at]:
             if start < at:
                 os.pwrite(fd, view[start:at], offset + start)
+                written = offset + at
             start = end
     if start < len(data):
         os.pwrite(fd, view[start:], offset + start)
+        written = offset + len(data)
+    return written
 
 
 def large(entry: Entry) -> bool:
@@ -94,13 +106,17 @@ def _note(directory: int, name: bytes, fd: int, done: int) -> None:
         os.close(note)
 
 
-def _done(directory: int, name: bytes) -> int:
+def _begun(directory: int, name: bytes, fd: int) -> int:
+    """Return up to where a file is right, cut off there."""
     try:
         note = os.open(_beside(name), os.O_RDONLY, dir_fd=directory)
     except FileNotFoundError:
-        return 0
-    try:
-        text = os.read(note, 32)
-    finally:
-        os.close(note)
-    return int(text) if text.endswith(b"\n") else 0
+        done = 0
+    else:
+        try:
+            text = os.read(note, 32)
+        finally:
+            os.close(note)
+        done = int(text) if text.endswith(b"\n") else 0
+    os.ftruncate(fd, done)
+    return done

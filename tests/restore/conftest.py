@@ -101,6 +101,7 @@ class Restores:
             yield Restorer(
                 catalog, Bases(remote.plain, self.world.secret, self.home / "bases", cache),
                 self.wrap(remote.data), RangedPacks(cache.over(remote.data, "data")).fetch,
+                lambda: self.world._restic(remote.opened.store),
                 snapshots if local else None, lambda: remote.received, silent, 3,
             )  # fmt: skip
 

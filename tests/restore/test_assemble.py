@@ -82,7 +82,7 @@ def restore(tmp_path):
                 with (
                     opened_staging(staging_folder(target, point.key, b"")) as staging,
                     Assembler(
-                        walk, lambda found: lambda: (source(contents, found), None), staging, fd,
+                        walk, lambda found: lambda: (source(contents, found), None), staging, None, fd,
                         overwrite=overwrite, report=report, progress=lambda _done: None, threads=3,
                     ) as assembler,
                 ):  # fmt: skip

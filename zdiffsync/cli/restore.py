@@ -11,7 +11,7 @@ import click
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
-from zdiffsync.cli.context import App, Reading, pass_app
+from zdiffsync.cli.context import App, Reading, make_restic, pass_app
 from zdiffsync.cli.location import as_of_option, located
 from zdiffsync.cli.restore_summary import (
     plan_summary,
@@ -81,6 +81,7 @@ def restore(
         with LocalSnapshots(reading.catalog, keep_open=True) as local:
             restorer = Restorer(
                 reading.catalog, reading.bases, reading.store.data, reading.fetch,
+                lambda: make_restic(reading.config, reading.store.opened),
                 None if no_local else local, lambda: reading.store.received, app.progress,
                 reading.config.transfers,
             )  # fmt: skip
@@ -166,6 +167,7 @@ def _tell(app: App, plans: Sequence[Plan], reports: Sequence[RestoreReport]) -> 
         for path, reason in report.failed:
             click.echo(f"zdiffsync: not restored: {shown(path)}: {reason}", err=True)
         for text, count in report.warnings.items():
-            click.echo(f"zdiffsync: warning: {text} ({count:,} times)", err=True)
+            often = f" ({count:,} times)" if count > 1 else ""
+            click.echo(f"zdiffsync: warning: {text}{often}", err=True)
     app.say(report_summary(plans, reports))
     return int(code)

@@ -15,8 +15,10 @@ from threading import BoundedSemaphore
 from typing import Self
 
 from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, ZdiffsyncError
+from zdiffsync.format.manifest import IN_BASE
 from zdiffsync.model.bytesource import ByteSource, Hint
 from zdiffsync.model.entry import Entry, EntryType
+from zdiffsync.restore.bulk import StagedBase
 from zdiffsync.restore.folders import Folder, open_folder, reach
 from zdiffsync.restore.metadata import apply_metadata, finish_file, proc_path
 from zdiffsync.restore.overwrite import Overwrite
@@ -39,8 +41,9 @@ _Job = tuple[Folder, bytes, Callable[[], None]]
 class Assembler:
     """Puts what `walk` finds into the open directory `root`. A context manager: leaving it waits for all.
 
-    `open_file` looks a file up and returns what opens it, from any thread. What fails file by file is in
-    `report`; a remote that is gone or a target that is full raises RemoteError or OSError.
+    `open_file` looks a file up and returns what opens it, from any thread; what lies in `staged` is moved
+    from there instead. What fails file by file is in `report`; a remote that is gone or a target that is full
+    raises RemoteError or OSError.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Assembler:
         walk: Walk,
         open_file: OpenFile,
         staging: Staging,
+        staged: StagedBase | None,
         root: int,
         *,
         overwrite: Overwrite,
@@ -55,7 +59,8 @@ class Assembler:
         progress: Callable[[int], None],
         threads: int,
     ) -> None:
-        self._walk, self._open_file, self._staging, self._root = walk, open_file, staging, root
+        self._walk, self._open_file, self._root = walk, open_file, root
+        self._staging, self._staged = staging, staged
         self._overwrite, self._report, self._progress = overwrite, report, progress
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="restore")
         self._room = BoundedSemaphore(threads * _WAITING)
@@ -127,6 +132,8 @@ class Assembler:
         if first is not None:
             self._add(folder, path, lambda: self._link(*first, folder, name))
             return
+        if self._take(found, folder, name, path):
+            return
         if found.entry.type is EntryType.FILE:
             opening = self._open_file(found)
             self._add(folder, path, lambda: self._file(found, opening, folder, name, path))
@@ -136,6 +143,33 @@ class Assembler:
             self._placed[found.inode] = path, self._hand_over()
         elif found.entry.size > _SMALL:
             self._hand_over()
+
+    def _take(self, found: Found, folder: Folder, name: bytes, path: bytes) -> bool:
+        """Move a file of the base into place where restic has brought it; whether it had."""
+        base_path, entry = found.node.base_path, found.entry
+        if self._staged is None or found.content != IN_BASE or base_path is None:
+            return False
+        where = self._staged.reach(base_path)
+        if where is None:
+            return False
+        try:
+            self._into_place(where[1], folder, name, source=where[0])
+        except FileNotFoundError:
+            return False
+        if found.stored is None or found.stored.entry != entry or not self._staged.exact:
+            apply_metadata(folder.descriptor, name, entry, self._report.warn)
+        if found.links > 1:
+            self._placed[found.inode] = path, None
+        self._done(found, path)
+        self._count(entry.size)
+        return True
+
+    def _done(self, found: Found, path: bytes) -> None:
+        if self._overwrite is Overwrite.ALWAYS or found.links > 1:
+            self._staging.placed(path)
+        with self._report.lock:
+            self._report.files += 1
+            self._report.bytes_restored += found.entry.size
 
     def _keep(self, found: Found, folder: Folder, name: bytes, path: bytes) -> None:
         self._report.kept += 1
@@ -180,12 +214,9 @@ class Assembler:
             finish=lambda fd: finish_file(fd, entry, self._staging.born, self._report.warn),
         )  # fmt: skip
         self._into_place(made, folder, name)
-        if self._overwrite is Overwrite.ALWAYS or found.links > 1:
-            self._staging.placed(path)
-        with self._report.lock:
-            self._report.files += 1
-            self._report.bytes_restored += entry.size
-            if hint is not None:
+        self._done(found, path)
+        if hint is not None:
+            with self._report.lock:
                 self._report.local += max(0, entry.size - hint.tally.missed)
                 self._report.refused += hint.tally.refused
 
@@ -212,13 +243,14 @@ class Assembler:
             os.link(last, made, src_dir_fd=directory, dst_dir_fd=self._staging.new, follow_symlinks=False)
         self._into_place(made, folder, name)
 
-    def _into_place(self, made: bytes, folder: Folder, name: bytes) -> None:
-        """Rename a finished file; what is there goes with that, but for a directory."""
+    def _into_place(self, made: bytes, folder: Folder, name: bytes, source: int | None = None) -> None:
+        """Rename a finished file of the directory `source` (where files are made); what is there goes."""
+        directory = self._staging.new if source is None else source
         try:
-            os.rename(made, name, src_dir_fd=self._staging.new, dst_dir_fd=folder.descriptor)
+            os.rename(made, name, src_dir_fd=directory, dst_dir_fd=folder.descriptor)
         except IsADirectoryError:
             shutil.rmtree(proc_path(folder.descriptor, name))
-            os.rename(made, name, src_dir_fd=self._staging.new, dst_dir_fd=folder.descriptor)
+            os.rename(made, name, src_dir_fd=directory, dst_dir_fd=folder.descriptor)
 
     def _count(self, done: int) -> None:
         with self._report.lock:

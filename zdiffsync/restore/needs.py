@@ -8,6 +8,7 @@ readers fetch more than is named here.
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from zdiffsync.bases.files import BaseFile, Chunk
 from zdiffsync.format.delta_table import decode_windows
@@ -69,6 +70,11 @@ class Needs:
             first, last = chunk.start // BLOCK, (chunk.start + chunk.stored - 1) // BLOCK
             bits = ((1 << (last - first + 1)) - 1) << first
             self._blocks[chunk.pack] = self._blocks.get(chunk.pack, 0) | bits
+
+    def take_blocks(self, other: Self) -> None:
+        """Add the blocks of the base that `other` names."""
+        for pack, bits in other._blocks.items():
+            self._blocks[pack] = self._blocks.get(pack, 0) | bits
 
     @property
     def base_bytes(self) -> int:

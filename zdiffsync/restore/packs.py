@@ -197,10 +197,10 @@ def fetched(folder: Path, piece: Piece) -> int:
 
 
 def _partial(piece: Piece) -> str:
-    return f"{piece.file}.{_boot()}.partial"
+    return f"{piece.file}.{boot()}.partial"
 
 
 @cache
-def _boot() -> str:
-    """Tell apart what was written since the machine started: only that survived whole."""
+def boot() -> str:
+    """Return what tells apart files written since the machine started: only they survived whole."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]

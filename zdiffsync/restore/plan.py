@@ -19,6 +19,7 @@ from zdiffsync.external.tree import SnapshotTree
 from zdiffsync.format.manifest import IN_BASE
 from zdiffsync.model.entry import EntryType
 from zdiffsync.model.progress import Progress
+from zdiffsync.restore.bulk import Bulk, Wanted
 from zdiffsync.restore.contents import ContentReader
 from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.needs import Needs
@@ -65,7 +66,8 @@ class Plan:
 
     `size` is what will be written, `local` of it what local snapshots should have; `pieces` of packs and
     `base_bytes` of the base's `base_objects` packs will be downloaded, but for `fetched`, which an
-    interrupted attempt left. `kept` names are in the target already.
+    interrupted attempt left. `bulk` is what restic does, `bulk_bytes` its share of the `base_bytes`.
+    `kept` names are in the target already.
     """
 
     request: Request
@@ -82,6 +84,8 @@ class Plan:
     tables: int = 0
     base_bytes: int = 0
     base_objects: int = 0
+    bulk: Bulk | None = None
+    bulk_bytes: int = 0
     resumed: bool = False
 
     @property
@@ -124,7 +128,7 @@ class Planner:
         plan.resumed = placed is not None
         if self._local is not None:
             plan.snapshots = self._local.names(self._point)
-        needs = Needs()
+        needs, whole, wanted = Needs(), Needs(), Wanted()
         linked: set[int] = set()
         with ExitStack() as stack:
             there: SnapshotTree | None = None
@@ -134,11 +138,18 @@ class Planner:
                 for found in self._written(item, plan, there, placed or frozenset()):
                     progress.advance(1)
                     if found.links == 1 or found.inode not in linked:
-                        self._count(found, plan, needs)
+                        self._count(found, plan, needs, (whole, wanted))
                     if found.links > 1:
                         linked.add(found.inode)
-        plan.tables = needs.tables
+        if self._point.restic is not None:
+            plan.bulk = wanted.bulk(self._bases, self._point.restic)
+        apart = needs.base_bytes + whole.base_bytes
+        needs.take_blocks(whole)
         plan.base_bytes, plan.base_objects = needs.base_bytes, needs.base_packs
+        if plan.bulk is not None:  # restic does not know what we fetch
+            plan.base_bytes = apart
+            plan.bulk_bytes = whole.base_bytes * plan.bulk.size // max(1, wanted.size)
+        plan.tables = needs.tables
         sizes = {pack: self._view.pack(pack).size for pack in needs.blobs}
         plan.pieces = tuple(pieces(needs.blobs, sizes))
         plan.fetched = sum(fetched(request.staging / "packs", piece) for piece in plan.pieces)
@@ -172,7 +183,7 @@ class Planner:
             children = reversed(self._walk.children(found))
             stack += [(child, join(place, name_in(found, child)), inside) for child in children]
 
-    def _count(self, found: Found, plan: Plan, needs: Needs) -> None:
+    def _count(self, found: Found, plan: Plan, needs: Needs, base: tuple[Needs, Wanted]) -> None:
         if found.entry.type is not EntryType.FILE:
             plan.others += 1
             return
@@ -184,8 +195,10 @@ class Planner:
             plan.local_files += 1
         with suppress(IntegrityError, ObjectMissingError):
             if found.content == IN_BASE:
-                if not local and found.stored is not None:
-                    needs.file(self._bases.file(found.stored))
+                if not local and found.stored is not None and found.node.base_path is not None:
+                    whole, wanted = base
+                    whole.file(self._bases.file(found.stored))
+                    wanted.add(found.node.base_path, found.entry.size)
             elif found.content is not None:
                 needs.content(self._reader, found.content, self._walk.base_file, local=local)
 

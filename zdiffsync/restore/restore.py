@@ -14,10 +14,12 @@ from pathlib import Path
 from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.catalog.view import PointView
-from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, UsageError
+from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, ToolError, UsageError
+from zdiffsync.external.restic import Restic
 from zdiffsync.format.manifest import IN_BASE
 from zdiffsync.model.progress import ProgressFactory
 from zdiffsync.restore.assemble import Assembler, Opened, lstat
+from zdiffsync.restore.bulk import StagedBase, fetch
 from zdiffsync.restore.contents import ContentReader, FetchBlob, MemorySource
 from zdiffsync.restore.folders import reach
 from zdiffsync.restore.local import LocalSnapshots
@@ -36,14 +38,16 @@ _GO_ON = "run the same command again, it goes on where this one stopped"
 class Restorer:
     """What restores work with.
 
-    `area` holds the packs, `fetch` reads small blobs of them through the cache, `local` (None: not wanted)
-    knows the local snapshots, `received` counts the bytes that came from the remote so far.
+    `area` holds the packs, `fetch` reads small blobs of them through the cache, `restic` brings what is much
+    of the base, `local` (None: not wanted) knows the local snapshots, `received` counts the bytes that we
+    read from the remote so far.
     """
 
     catalog: Catalog
     bases: Bases
     area: BlobArea
     fetch: FetchBlob
+    restic: Callable[[], Restic]
     local: LocalSnapshots | None
     received: Callable[[], int]
     progress: ProgressFactory
@@ -81,7 +85,7 @@ class Restorer:
             raise
         except RemoteError as error:
             raise RemoteError(f"{error}; {_GO_ON}") from error
-        report.downloaded = self.received() - received
+        report.downloaded += self.received() - received
         return report
 
     def _assemble(
@@ -94,10 +98,13 @@ class Restorer:
             )
             stack.enter_context(packs)
             reader = ContentReader(view, packs.fetch, walk.base_file)
+            staged = self._bulk(plan, staging, report)
+            if staged is not None:
+                stack.enter_context(staged)
             bar = stack.enter_context(self.progress("restoring", plan.size))
             made: list[bytes] = []
             assembler = Assembler(
-                walk, lambda found: self._opening(request, reader, found), staging, root,
+                walk, lambda found: self._opening(request, reader, found), staging, staged, root,
                 overwrite=request.overwrite, report=report, progress=bar.advance, threads=self.transfers,
             )  # fmt: skip
             with assembler:
@@ -112,6 +119,25 @@ class Restorer:
                 entry = find(walk, request.point, parent).entry
                 with reach(root, parent) as directory:
                     apply_metadata(directory, b".", entry, report.warn)
+
+    def _bulk(self, plan: Plan, staging: Staging, report: RestoreReport) -> StagedBase | None:
+        """Return what restic brings, or had brought to an interrupted attempt; None when it has no part."""
+        snapshot = plan.request.point.restic
+        root = os.geteuid() == 0
+        if staging.base_is_whole:
+            return StagedBase(staging.base, exact=root)
+        if plan.bulk is None or snapshot is None:
+            return None
+        try:
+            with self.progress("fetching the base", plan.bulk.size) as bar:
+                whole = fetch(self.restic(), snapshot, plan.bulk, staging.base, bar)
+        except ToolError as error:
+            report.warn(f"without restic this takes longer: {error}")
+            return None
+        if whole:
+            staging.base_came()
+        report.downloaded += plan.bulk_bytes
+        return StagedBase(staging.base, exact=root and whole)
 
     def _opening(self, request: Request, reader: ContentReader, found: Found) -> Callable[[], Opened]:
         """Look a file up in the catalog; what is returned opens it without."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from zdiffsync.external.lock import exclusive
 from zdiffsync.restore.metadata import Newborn
+from zdiffsync.restore.packs import boot
 
 PREFIX = ".zdiffsync-restore-"
 _DIRECTORY, _PLACED = b"d", b"p"
@@ -30,7 +31,8 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.packs = folder / "packs"
+        self.packs, self.base = folder / "packs", folder / "base"
+        self._base_whole = folder / f"base.{boot()}.whole"
         journal = folder / "journal"
         self.resumed = journal.exists()
         (folder / "new").mkdir(mode=0o700, exist_ok=True)
@@ -64,6 +66,15 @@ class Staging:
 
     def _note(self, kind: bytes, path: bytes) -> None:
         os.write(self._journal, kind + path + b"\0")
+
+    @property
+    def base_is_whole(self) -> bool:
+        """Whether all that restic was to bring had come; it may have been moved into place since."""
+        return self._base_whole.exists()
+
+    def base_came(self) -> None:
+        """Note that restic has brought all it was to bring."""
+        self._base_whole.touch(0o600)
 
     def fresh(self) -> bytes:
         """Return a name for a new file in `new`."""

@@ -139,8 +139,13 @@ class CachedArea:
             return b""
         first, last = offset // BLOCK, (offset + length - 1) // BLOCK
         blocks = self._blocks(name, first, last)
-        joined = b"".join(blocks)
-        part = joined[offset - first * BLOCK :][:length]
+        start = offset - first * BLOCK
+        if first == last:
+            part = blocks[0][start : start + length]
+        else:
+            blocks[0] = blocks[0][start:]
+            blocks[-1] = blocks[-1][: offset + length - last * BLOCK]
+            part = b"".join(blocks)
         if len(part) != length:
             self.drop(name, offset, length)
             raise IntegrityError(f"{name} ends before byte {offset + length}: it is truncated")

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
@@ -19,6 +20,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (),
     ("CREATE INDEX dirent_child ON dirent (chain, child)",),
 )
+
+_PATIENCE = 10  # seconds to wait for other processes
+_PAUSE = 0.01
 
 
 def open_engine(path: Path) -> Engine:
@@ -70,8 +74,17 @@ def _version(connection: Connection) -> int:
 
 def _prepare(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={_PATIENCE * 1000}", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    end = monotonic() + _PATIENCE
+    while True:  # on changing the mode SQLite does not wait for other processes by itself
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > end:
+                raise
+            sleep(_PAUSE)
     cursor.close()
 
 

@@ -8,11 +8,12 @@ in the base; who needs to know asks restic.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import Connection, CursorResult, Executable, Row, select
 
-from zdiffsync.catalog.schema import ContentRow, DirentRow, ObjectRow, PackRow, VersionRow
+from zdiffsync.catalog import statements
+from zdiffsync.catalog.schema import ObjectRow, PackRow
 from zdiffsync.catalog.values import row_content, row_entry
 from zdiffsync.errors import CatalogError
 from zdiffsync.format.manifest import ContentRecord, PackRecord
@@ -61,14 +62,7 @@ class PointView:
     def child(self, node: Node, name: bytes) -> Node | None:
         """Return what `name` in directory `node` leads to."""
         if node.object is not None:
-            row = self._connection.execute(
-                select(DirentRow.child).where(
-                    DirentRow.chain == self.chain,
-                    DirentRow.parent == node.object,
-                    DirentRow.name == name,
-                    self._valid(DirentRow),
-                )
-            ).first()
+            row = self._ask(statements.CHILD, parent=node.object, name=name).first()
             if row is not None:
                 return None if row.child is None else self.node(row.child)
         if node.base_path is None:
@@ -79,33 +73,16 @@ class PointView:
         """Return the overlay's names of a directory (None: not there, whatever the base says)."""
         if node.object is None:
             return {}
-        rows = self._connection.execute(
-            select(DirentRow.name, DirentRow.child, ObjectRow.base_path)
-            .outerjoin(
-                ObjectRow, and_(ObjectRow.chain == DirentRow.chain, ObjectRow.number == DirentRow.child)
-            )
-            .where(DirentRow.chain == self.chain, DirentRow.parent == node.object, self._valid(DirentRow))
-        )
+        rows = self._ask(statements.NAMES, parent=node.object)
         return {row.name: None if row.child is None else Node(row.child, row.base_path) for row in rows}
 
     def node(self, number: int) -> Node:
         """Return the node of an object by its number."""
-        base_path = self._connection.execute(
-            select(ObjectRow.base_path).where(ObjectRow.chain == self.chain, ObjectRow.number == number)
-        ).one()[0]
-        return Node(number, base_path)
+        return Node(number, self._ask(statements.BASE_PATH, number=number).one()[0])
 
     def overlaid(self, base_paths: Iterable[bytes]) -> dict[bytes, int]:
         """Return the object numbers of those base paths that the overlay knows."""
-        return {
-            row.base_path: row.number
-            for part in parts(base_paths)
-            for row in self._connection.execute(
-                select(ObjectRow.base_path, ObjectRow.number).where(
-                    ObjectRow.chain == self.chain, ObjectRow.base_path.in_(part)
-                )
-            )
-        }
+        return {row.base_path: row.number for row in self._ask_of_many(statements.AT_BASE_PATHS, base_paths)}
 
     def paths(self, node: Node) -> list[bytes]:
         """Return every path of the object at `node` that the overlay knows, sorted.
@@ -119,12 +96,7 @@ class PointView:
             yield b""
             return
         if node.object is not None:
-            rows = self._connection.execute(
-                select(DirentRow.parent, DirentRow.name).where(
-                    DirentRow.chain == self.chain, DirentRow.child == node.object, self._valid(DirentRow)
-                )
-            ).all()
-            for row in rows:
+            for row in self._ask(statements.PARENTS, child=node.object).all():
                 yield from (_join(path, row.name) for path in self._paths(self.node(row.parent)))
         if node.base_path is not None:
             head, _, name = node.base_path.rpartition(b"/")
@@ -134,78 +106,44 @@ class PointView:
 
     def link_counts(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return how many names of these objects the overlay has; 0, and no key, where it has none."""
-        return {
-            row.child: row.names
-            for part in parts(numbers)
-            for row in self._connection.execute(
-                select(DirentRow.child, func.count().label("names"))
-                .where(DirentRow.chain == self.chain, DirentRow.child.in_(part), self._valid(DirentRow))
-                .group_by(DirentRow.child)
-            )
-        }
+        return {row.child: row.names for row in self._ask_of_many(statements.LINK_COUNTS, numbers)}
 
     def number_of(self, zfs_object: int, generation: int) -> int | None:
         """Return the number of the object with this ZFS identity, if the overlay has it.
 
         One that was gone for a while, into an excluded place, has several: the last is the living one.
         """
-        return self._connection.execute(
-            select(func.max(ObjectRow.number)).where(
-                ObjectRow.chain == self.chain,
-                ObjectRow.zfs_object == zfs_object,
-                ObjectRow.generation == generation,
-            )
+        found: int | None = self._ask(
+            statements.WITH_IDENTITY, zfs_object=zfs_object, generation=generation
         ).scalar()
+        return found
 
     def version(self, number: int) -> Version | None:
         """Return metadata and content of an object, None when they are still the base's."""
-        row = self._connection.execute(
-            select(VersionRow.__table__).where(
-                VersionRow.chain == self.chain, VersionRow.object == number, self._valid(VersionRow)
-            )
-        ).first()
+        row = self._ask(statements.VERSION, number=number).first()
         return None if row is None else Version(row_entry(row), row.content)  # type: ignore[arg-type]
 
     def versions(self, numbers: Iterable[int]) -> dict[int, Version]:
         """Return metadata and content of many objects; those that are still the base's have no key."""
         return {
             row.object: Version(row_entry(row), row.content)  # type: ignore[arg-type]
-            for part in parts(numbers)
-            for row in self._connection.execute(
-                select(VersionRow.__table__).where(
-                    VersionRow.chain == self.chain, VersionRow.object.in_(part), self._valid(VersionRow)
-                )
-            )
+            for row in self._ask_of_many(statements.VERSIONS, numbers)
         }
 
     def zfs_objects(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the ZFS object numbers (st_ino) of objects by their numbers here."""
-        return {
-            row.number: row.zfs_object
-            for part in parts(numbers)
-            for row in self._connection.execute(
-                select(ObjectRow.number, ObjectRow.zfs_object).where(
-                    ObjectRow.chain == self.chain, ObjectRow.number.in_(part)
-                )
-            )
-        }
+        return {row.number: row.zfs_object for row in self._ask_of_many(statements.ZFS_OBJECTS, numbers)}
 
     def content(self, number: int) -> ContentRecord:
         """Return a stored content. Raises CatalogError when the catalog lacks it."""
-        row = self._connection.execute(
-            select(ContentRow.__table__).where(ContentRow.chain == self.chain, ContentRow.number == number)
-        ).first()
+        row = self._ask(statements.CONTENT, number=number).first()
         if row is None:
             raise CatalogError(f"the catalog lacks content {number}; delete it, it is made again")
         return row_content(row)  # type: ignore[arg-type]
 
     def content_with_digest(self, digest: str, size: int) -> ContentRecord | None:
         """Return a content of this chain with the same bytes, if there is one."""
-        row = self._connection.execute(
-            select(ContentRow.__table__).where(
-                ContentRow.chain == self.chain, ContentRow.digest == digest, ContentRow.size == size
-            )
-        ).first()
+        row = self._ask(statements.WITH_DIGEST, digest=digest, size=size).first()
         return None if row is None else row_content(row)  # type: ignore[arg-type]
 
     def pack(self, key: str) -> PackRecord:
@@ -223,13 +161,14 @@ class PointView:
         return [Node(row.number, row.base_path) for row in rows]
 
     def _base_node(self, path: bytes) -> Node:
-        number = self._connection.execute(
-            select(ObjectRow.number).where(ObjectRow.chain == self.chain, ObjectRow.base_path == path)
-        ).scalar()
-        return Node(number, path)
+        return Node(self._ask(statements.AT_BASE_PATH, path=path).scalar(), path)
 
-    def _valid(self, row: type[DirentRow] | type[VersionRow]) -> ColumnElement[bool]:
-        return and_(row.since <= self.sequence, or_(row.until.is_(None), row.until > self.sequence))
+    def _ask(self, statement: Executable, **values: object) -> CursorResult[Any]:
+        return self._connection.execute(statement, {"chain": self.chain, "sequence": self.sequence, **values})
+
+    def _ask_of_many(self, statement: Executable, many: Iterable[object]) -> Iterator[Row[Any]]:
+        for part in parts(many):
+            yield from self._ask(statement, many=part)
 
 
 def parts(items: Iterable[_Item]) -> Iterator[list[_Item]]:

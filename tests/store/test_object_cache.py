@@ -29,6 +29,12 @@ class Objects:
             raise IntegrityError(f"{name} ends before byte {offset + 1}: it is truncated")
         return data
 
+    def read(self, name, offset, length):
+        data = self.read_up_to(name, offset, length)
+        if len(data) < length:
+            raise IntegrityError(f"{name} ends before byte {offset + length}: it is truncated")
+        return data
+
 
 @pytest.fixture
 def remote():
@@ -164,3 +170,23 @@ def test_blocks_in_memory_are_bounded_and_need_no_disk(remote, tmp_path):
     for number in reversed(range(64)):
         assert area.read(str(number), 7, 1) == bytes([number])
     assert len(remote.reads) == 64 - (16 << 20) // BLOCK
+
+
+def test_sparing_a_first_small_read_fetches_what_it_asks_for_and_a_second_the_block(remote, tmp_path):
+    area = ObjectCache(tmp_path, 1 << 30).over(remote, "s", sparing=True)
+    data = remote.objects["one"]
+    for offset, length in (
+        (10, 100),
+        (5_000, 100),
+        (10, 100),
+        (BLOCK + 1, 3),
+        (BLOCK - 1, 2),
+        (BLOCK + 9, 1),
+    ):
+        assert area.read("one", offset, length) == data[offset : offset + length]
+    assert remote.reads == [("one", 10, 100), ("one", 0, BLOCK), ("one", BLOCK + 1, 3), ("one", BLOCK, BLOCK)]
+    remote.reads.clear()
+    assert area.read("one", 2 * BLOCK, 100_000) == data[2 * BLOCK :][:100_000]
+    assert remote.reads == [("one", 2 * BLOCK, BLOCK)]
+    with pytest.raises(IntegrityError, match="truncated"):
+        area.read("two", 90, 100)

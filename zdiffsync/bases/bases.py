@@ -30,11 +30,19 @@ class Bases:
     """Reads bases; thread-safe, and opens nothing before the first call that needs it.
 
     `area` is the plain area of the remote, `cache` a private folder for index tables. Directory listings
-    that lie in `blocks` need neither password nor remote.
+    that lie in `blocks` need neither password nor remote. `sparing`: see ObjectCache.over.
     """
 
-    def __init__(self, area: ReadableArea, password: Secret, cache: Path, blocks: ObjectCache) -> None:
-        self._objects = Objects(area, password, cache, blocks)
+    def __init__(
+        self,
+        area: ReadableArea,
+        password: Secret,
+        cache: Path,
+        blocks: ObjectCache,
+        *,
+        sparing: bool = False,
+    ) -> None:
+        self._objects = Objects(area, password, cache, blocks, sparing=sparing)
         self._chunks = ChunkCache(self._objects)
         self._disk = blocks
         self._lock = threading.Lock()

@@ -37,9 +37,11 @@ class _Snapshot(msgspec.Struct):
 class Objects:
     """Reads objects of the restic repository in `area`; thread-safe. Index tables are kept in `folder`."""
 
-    def __init__(self, area: ReadableArea, password: Secret, folder: Path, cache: ObjectCache) -> None:
+    def __init__(
+        self, area: ReadableArea, password: Secret, folder: Path, cache: ObjectCache, *, sparing: bool
+    ) -> None:
         self._area, self._password = area, password
-        self._packs: CachedArea = cache.over(area, _FOLDER)
+        self._packs: CachedArea = cache.over(area, _FOLDER, sparing=sparing)
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._refreshes = 0

@@ -91,17 +91,21 @@ class App:
             yield Opened(config, repository, catalog, make_restic(config, repository))
 
     @contextmanager
-    def reading(self) -> Iterator["Reading"]:
-        """Open the catalog for looking at points; an empty one is first filled from the remote."""
+    def reading(self, *, planned: bool = False) -> Iterator["Reading"]:
+        """Open the catalog for looking at points; an empty one is first filled from the remote.
+
+        `planned`: what will be read is known, so the remote is read by whole blocks from the beginning.
+        """
         config = self.config
         with self.catalog() as catalog, LazyRepository(lambda: _opening(config)) as remote:
             if not catalog.manifests():
                 sync_catalog(remote.opened.store, catalog, self.progress)
             cache = ObjectCache(config.cache / "objects", config.size("cache_size"))
             bases = Bases(
-                remote.plain, Secret.from_file(Path(config.password_file)), config.cache / "bases", cache
-            )
-            fetch = RangedPacks(cache.over(remote.data, "data")).fetch
+                remote.plain, Secret.from_file(Path(config.password_file)), config.cache / "bases", cache,
+                sparing=not planned,
+            )  # fmt: skip
+            fetch = RangedPacks(cache.over(remote.data, "data", sparing=not planned)).fetch
             # A mount lives for weeks, and a snapshot that is kept open cannot be destroyed by the next run.
             with LocalSnapshots(catalog, keep_open=False) as local:
                 yield Reading(config, catalog, bases, fetch, remote, local)

@@ -71,7 +71,7 @@ def restore(
     """
     if (to is not None) + (to_dataset is not None) + in_place != 1:
         raise UsageError("say where to restore: --to DIR, --to-dataset DATASET, or --in-place")
-    with app.reading() as reading:
+    with app.reading(planned=True) as reading:
         places = _locate(app, reading.catalog.points(), locations, when)
         policy = Overwrite(overwrite or ("changed" if in_place else "never"))
         if to_dataset is not None:

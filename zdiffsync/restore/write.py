@@ -1,7 +1,7 @@
 """Writing one file's bytes into the staging folder, holes as holes, large ones resumable.
 
 Below the assembler. Rule: bytes are checked by the source before they get here; a large file goes on
-where an interrupted restore stopped, but only behind what was forced to disk.
+where an interrupted restore stopped, after a power cut behind what was forced to disk.
 """
 
 import hashlib
@@ -12,11 +12,13 @@ from contextlib import suppress
 from zdiffsync.errors import IntegrityError
 from zdiffsync.model.bytesource import ByteSource, Hint, read_with
 from zdiffsync.model.entry import Entry
+from zdiffsync.restore.packs import boot
 
 _BLOCK = 4 << 20
 _HOLE = 64 << 10  # bytes; runs of zeros of this size at multiples of it are left out
 _ZEROS = bytes(_HOLE)
 _STEP = 64 << 20  # bytes between two notes of how far a large file is
+_FORCED = 1 << 30  # bytes a power cut may cost of it: forcing them to disk takes as long as writing them
 
 
 def write_file(
@@ -43,14 +45,17 @@ def write_file(
     try:
         done = _begun(directory, name, fd) if lasting else 0
         progress(done)
-        noted = end = done
+        forced = noted = end = done
         while done < source.size:
             data = read_with(source, done, min(_BLOCK, source.size - done), hint)
             end = _write_data(fd, data, done) or end
             done += len(data)
             progress(len(data))
+            if done - forced >= _FORCED:
+                os.fsync(fd)
+                forced = done
             if done - noted >= _STEP:
-                _note(directory, name, fd, done)
+                _note(directory, name, done, forced)
                 noted = done
         if end < entry.size:
             os.ftruncate(fd, entry.size)
@@ -97,26 +102,25 @@ def _beside(name: bytes) -> bytes:
     return name + b".done"
 
 
-def _note(directory: int, name: bytes, fd: int, done: int) -> None:
-    os.fsync(fd)
+def _note(directory: int, name: bytes, done: int, forced: int) -> None:
     note = os.open(_beside(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=directory)
     try:
-        os.write(note, b"%d\n" % done)
+        os.write(note, b"%d %d %s\n" % (done, forced, boot().encode()))
     finally:
         os.close(note)
 
 
 def _begun(directory: int, name: bytes, fd: int) -> int:
     """Return up to where a file is right, cut off there."""
-    try:
+    done = 0
+    with suppress(FileNotFoundError):
         note = os.open(_beside(name), os.O_RDONLY, dir_fd=directory)
-    except FileNotFoundError:
-        done = 0
-    else:
         try:
-            text = os.read(note, 32)
+            text = os.read(note, 100)
         finally:
             os.close(note)
-        done = int(text) if text.endswith(b"\n") else 0
+        if text.endswith(b"\n"):
+            noted, forced, started = text.split()
+            done = int(noted if started == boot().encode() else forced)
     os.ftruncate(fd, done)
     return done

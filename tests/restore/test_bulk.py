@@ -98,6 +98,7 @@ def test_after_an_interruption_restic_need_not_come_again(world, restores, tmp_p
     assert len(calls) == 1
     assert plan.resumed
     assert report.downloaded < 2 * MIB + plan.pack_bytes + plan.tables
+    assert plan.base_bytes < plan.bulk_bytes
 
 
 def test_after_an_interruption_of_restic_it_goes_on(world, restores, tmp_path, monkeypatch):

@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from zdiffsync.bases.bases import Bases
+from zdiffsync.bases.files import BaseFile
 from zdiffsync.external.restic import Restic
 from zdiffsync.external.tree import SnapshotTree
 from zdiffsync.model.entry import EntryType
 from zdiffsync.model.progress import Progress
+from zdiffsync.restore.needs import Needs
 
 _FILES, _SIZE = 2_000, 256 << 20  # from so many files or bytes on restic is the faster
 _ALONE = 4 << 20  # bytes of a file that is worth naming alone
@@ -44,16 +46,19 @@ class _Amount:
 
 
 class Wanted:
-    """The files of one base that a restore wants whole; `size` are their bytes."""
+    """The files of one base that a restore wants whole; `size` are their bytes, `needs` what they lie in."""
 
     def __init__(self) -> None:
         self.size = 0
+        self.needs = Needs()
         self._below: dict[bytes, _Amount] = {}
         self._inside: dict[bytes, set[bytes]] = {b"": set()}
         self._large: dict[bytes, list[tuple[bytes, int]]] = {}
 
-    def add(self, path: bytes, size: int) -> None:
-        """Add the file at a path of the base."""
+    def add(self, path: bytes, file: BaseFile) -> None:
+        """Add the file at a path of the base. Raises like BaseFile.chunks."""
+        self.needs.file(file)
+        size = file.size
         self.size += size
         folder = path.rpartition(b"/")[0]
         if size >= _ALONE:

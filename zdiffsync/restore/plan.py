@@ -25,7 +25,7 @@ from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.needs import Needs
 from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.packs import Piece, fetched, pieces
-from zdiffsync.restore.staging import placed_before, staging_folder
+from zdiffsync.restore.staging import base_came_before, placed_before, staging_folder
 from zdiffsync.restore.tree import Found
 from zdiffsync.restore.walk import Walk, name_in
 
@@ -128,7 +128,7 @@ class Planner:
         plan.resumed = placed is not None
         if self._local is not None:
             plan.snapshots = self._local.names(self._point)
-        needs, whole, wanted = Needs(), Needs(), Wanted()
+        needs, wanted = Needs(), Wanted()
         linked: set[int] = set()
         with ExitStack() as stack:
             there: SnapshotTree | None = None
@@ -138,17 +138,19 @@ class Planner:
                 for found in self._written(item, plan, there, placed or frozenset()):
                     progress.advance(1)
                     if found.links == 1 or found.inode not in linked:
-                        self._count(found, plan, needs, (whole, wanted))
+                        self._count(found, plan, needs, wanted)
                     if found.links > 1:
                         linked.add(found.inode)
         if self._point.restic is not None:
             plan.bulk = wanted.bulk(self._bases, self._point.restic)
-        apart = needs.base_bytes + whole.base_bytes
-        needs.take_blocks(whole)
+        apart = needs.base_bytes + wanted.needs.base_bytes
+        needs.take_blocks(wanted.needs)
         plan.base_bytes, plan.base_objects = needs.base_bytes, needs.base_packs
         if plan.bulk is not None:  # restic does not know what we fetch
             plan.base_bytes = apart
-            plan.bulk_bytes = whole.base_bytes * plan.bulk.size // max(1, wanted.size)
+            plan.bulk_bytes = wanted.needs.base_bytes * plan.bulk.size // max(1, wanted.size)
+            if base_came_before(request.staging):
+                plan.base_bytes -= plan.bulk_bytes
         plan.tables = needs.tables
         sizes = {pack: self._view.pack(pack).size for pack in needs.blobs}
         plan.pieces = tuple(pieces(needs.blobs, sizes))
@@ -183,7 +185,7 @@ class Planner:
             children = reversed(self._walk.children(found))
             stack += [(child, join(place, name_in(found, child)), inside) for child in children]
 
-    def _count(self, found: Found, plan: Plan, needs: Needs, base: tuple[Needs, Wanted]) -> None:
+    def _count(self, found: Found, plan: Plan, needs: Needs, wanted: Wanted) -> None:
         if found.entry.type is not EntryType.FILE:
             plan.others += 1
             return
@@ -196,9 +198,7 @@ class Planner:
         with suppress(IntegrityError, ObjectMissingError):
             if found.content == IN_BASE:
                 if not local and found.stored is not None and found.node.base_path is not None:
-                    whole, wanted = base
-                    whole.file(self._bases.file(found.stored))
-                    wanted.add(found.node.base_path, found.entry.size)
+                    wanted.add(found.node.base_path, self._bases.file(found.stored))
             elif found.content is not None:
                 needs.content(self._reader, found.content, self._walk.base_file, local=local)
 

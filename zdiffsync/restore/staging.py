@@ -32,7 +32,7 @@ class Staging:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.packs, self.base = folder / "packs", folder / "base"
-        self._base_whole = folder / f"base.{boot()}.whole"
+        self._base_whole = _base_whole(folder)
         journal = folder / "journal"
         self.resumed = journal.exists()
         (folder / "new").mkdir(mode=0o700, exist_ok=True)
@@ -79,6 +79,15 @@ class Staging:
     def fresh(self) -> bytes:
         """Return a name for a new file in `new`."""
         return b"%s-%d" % (self._prefix, next(self._numbers))
+
+
+def base_came_before(folder: Path) -> bool:
+    """Whether restic had brought all it was to bring to an earlier attempt."""
+    return _base_whole(folder).exists()
+
+
+def _base_whole(folder: Path) -> Path:
+    return folder / f"base.{boot()}.whole"
 
 
 def placed_before(folder: Path) -> frozenset[bytes] | None:

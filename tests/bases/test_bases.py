@@ -147,6 +147,34 @@ def test_a_second_key_opens_it_too(fresh, tmp_path):
     assert bases.directory(fresh.snapshot, b"").keys() == {b"a", b"folder"}
 
 
+def test_the_key_that_fitted_is_kept_and_private(fresh, tmp_path, monkeypatch):
+    fresh.home.reader(fresh.store, cache=tmp_path).root(fresh.snapshot)
+    assert (tmp_path / "index/key").stat().st_mode & 0o777 == 0o600
+    shutil.rmtree(tmp_path / "objects")
+    read, read_all = [], fresh.store.plain.read_all
+    monkeypatch.setattr(fresh.store.plain, "read_all", lambda name: read.append(name) or read_all(name))
+    assert fresh.home.reader(fresh.store, cache=tmp_path).root(fresh.snapshot)
+    assert read == [f"restic/snapshots/{fresh.snapshot}"]
+
+
+@pytest.mark.parametrize("harm", ["cut", "another repository's", "nonsense"])
+def test_a_kept_key_that_does_not_fit_costs_time_only(fresh, tmp_path, harm):
+    fresh.home.reader(fresh.store, cache=tmp_path).root(fresh.snapshot)
+    kept = tmp_path / "index/key"
+    whole = kept.read_bytes()
+    if harm == "another repository's":
+        (tmp_path / "other").mkdir()
+        other = type(fresh.home)(tmp_path / "other", fresh.home.binary)
+        (harmed,) = (path.read_bytes() for path in (other.remote / "restic/keys").iterdir())
+    else:
+        harmed = {"cut": whole[:-9], "nonsense": b"{}"}[harm]
+    kept.write_bytes(harmed)
+    shutil.rmtree(tmp_path / "objects")
+    bases = fresh.home.reader(fresh.store, cache=tmp_path)
+    assert bases.file(bases.node(fresh.snapshot, b"a")).read(0, 3) == b"aaa"
+    assert kept.read_bytes() == whole
+
+
 def test_a_wrong_password_says_so(fresh):
     with pytest.raises(WrongPasswordError, match="does not open the restic repository of the bases"):
         fresh.home.reader(fresh.store, password=b"wrong").root(fresh.snapshot)

@@ -1,19 +1,27 @@
 """The objects of a restic repository: keys, index, snapshots, and blobs out of its packs.
 
-Between the remote and trees and files. Opened by the first call that needs the remote.
-Rule: a blob leaves only when its SHA-256 is its id.
+Between the remote and trees and files. Opened by the first call that needs the remote; of the keys the one
+that fitted is kept, sealed as restic has it. Rule: a blob leaves only when its SHA-256 is its id.
 """
 
 import hashlib
+import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from zdiffsync.bases.index import Index, Place
 from zdiffsync.bases.keys import OVERHEAD, Key, unlock
-from zdiffsync.errors import IntegrityError, ObjectMissingError, ResticError, WrongPasswordError
+from zdiffsync.errors import (
+    IntegrityError,
+    ObjectMissingError,
+    ResticError,
+    WrongPasswordError,
+    ZdiffsyncError,
+)
 from zdiffsync.format.zstd import decompress
 from zdiffsync.store.object_cache import CachedArea, ObjectCache
 from zdiffsync.store.remote import ReadableArea
@@ -48,6 +56,9 @@ class Objects:
         self._folder = folder
         self._opened_index: Index | None = None
         self._opened_key: Key | None = None
+        self._kept_key = folder / "key"
+        self._unlocking: Future[Key | None] | None = None
+        self._unsure = False  # whether the key is the kept one and has opened nothing yet
 
     def snapshot_tree(self, snapshot: str) -> str:
         """Return the id of a snapshot's tree. Raises ObjectMissingError, IntegrityError, RemoteError."""
@@ -94,6 +105,7 @@ class Objects:
             if self._refreshes > begun:
                 return  # somebody else has looked since this was asked for
             self._refreshes += 1
+            self._begin()
             prefix = f"{_FOLDER}/index"
             there = {name.rpartition("/")[2] for name in self._area.sizes(prefix)}
             index = self._index
@@ -119,12 +131,59 @@ class Objects:
                 self._opened_key = self._unlock()
             return self._opened_key
 
+    def _begin(self) -> None:
+        """Derive the key, which takes as long on purpose, while the remote is being opened."""
+        with self._lock:
+            if self._unlocking is None and self._opened_key is None:
+                self._unlocking = Future()
+                threading.Thread(target=self._unlock_kept, args=(self._unlocking,), daemon=True).start()
+
+    def _unlock_kept(self, unlocking: "Future[Key | None]") -> None:
+        """Try the key file that worked the last time."""
+        try:
+            unlocking.set_result(unlock(self._kept_key.read_bytes(), self._password))
+        except (OSError, ZdiffsyncError):
+            unlocking.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - for who waits for the key
+            unlocking.set_exception(error)
+
+    def _keep(self, file: bytes) -> None:
+        with suppress(OSError):  # then it is read from the remote the next time, too
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = self._kept_key.with_suffix(f".{os.getpid()}")
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                out.write(file)
+            temporary.rename(self._kept_key)
+
     def _unlock(self) -> Key:
+        kept = None if self._unlocking is None else self._unlocking.result()
+        if kept is not None:
+            self._unsure = True
+            return kept
+        return self._unlock_remote()
+
+    def _open(self, frame: bytes) -> bytes:
+        """Decrypt. Raises IntegrityError."""
+        try:
+            content = self._key.open(frame)
+        except IntegrityError:
+            if not self._unsure:
+                raise
+        else:
+            self._unsure = False
+            return content
+        with self._lock:  # kept from another repository that was at this place, perhaps
+            if self._unsure:
+                self._opened_key, self._unsure = self._unlock_remote(), False
+        return self._key.open(frame)
+
+    def _unlock_remote(self) -> Key:
         names = sorted(self._area.sizes(f"{_FOLDER}/keys"))
         if not names:
             raise ResticError("there is no restic repository beside the points; run zdiffsync init")
         for name in names:
-            key = unlock(self._area.read_all(name), self._password)
+            file = self._area.read_all(name)
+            key = unlock(file, self._password)
             if key is not None:
                 break
         else:
@@ -140,19 +199,22 @@ class Objects:
                 f"the restic repository has version {config.version}, this zdiffsync knows 1 and 2; "
                 "upgrade zdiffsync"
             )
+        self._keep(file)
         return key
 
     def _unpacked(self, name: str) -> bytes:
+        self._begin()
         frame = self._area.read_all(name)
         digest = hashlib.sha256(frame).hexdigest()
         if digest != name.rpartition("/")[2]:
             raise IntegrityError(f"{name} is damaged: its digest is not its name; run zdiffsync check")
-        return _inflated(self._key.open(frame))
+        return _inflated(self._open(frame))
 
     def _checked(self, blob: bytes, place: Place) -> bytes:
+        self._begin()
         frame = self._packs.read(_pack_name(place), place.offset, place.length)
         try:
-            data = self._key.open(frame)
+            data = self._open(frame)
             if place.plain:
                 data = decompress(data, place.plain)
         except IntegrityError as error:

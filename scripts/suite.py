@@ -30,9 +30,9 @@ AT_ONCE = 2  # groups side by side: a lab takes one core and some GiB
 UNKNOWN = 30.0  # seconds: so a new file on ZFS starts early
 LAB_SECONDS = 3600  # a guard against a frozen machine; single tests have limits of their own
 STRICT = ("scripts/suite.py", "scripts/lab/launch.py", "scripts/lab/init.py", "scripts/benches/main.py")
-CHECKS = (
-    ("ruff", "check", "."),
-    ("ruff", "format", "--check", "."),
+CHECKS = (  # what ruff remembers of a file does not know of its neighbours, by which imports are sorted
+    ("ruff", "check", "--no-cache", "."),
+    ("ruff", "format", "--no-cache", "--check", "."),
     ("mypy",),
     ("mypy", "--strict", *STRICT),
     ("lint-imports",),

@@ -45,8 +45,6 @@ def measure(home: Path, rounds: int) -> tuple[Figures, str]:
 
 def _compare(tree: Path, target: Path, side: str) -> None:
     said = sh("rsync", "-aHAXnci", "--delete", f"{tree}/", f"{target}/").splitlines()
-    found = [
-        line for line in said if side == OURS or not line.endswith(" ./")
-    ]
+    found = [line for line in said if side == OURS or not line.endswith(" ./")]
     if found:
         raise SystemExit(f"bench: what {side} restored is different: {found[:5]}")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from mounted_world import World
 from mounts import Mount
 

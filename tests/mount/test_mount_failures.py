@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from mounted_world import expected_path
 from mounts import wait_for
 

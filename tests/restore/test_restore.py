@@ -1,12 +1,14 @@
 """Restoring from a real repository: right bytes from wherever they come, and no more fetched than told."""
 
+import gc
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 
 import pytest
-from oracle import differences
 
+from oracle import differences
 from zdiffsync.errors import RemoteError, UsageError
 from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.plan import Item
@@ -152,3 +154,19 @@ def test_a_remote_that_goes_away_stops_the_restore_and_the_next_goes_on(world, r
     packs = 8 * 900_000
     assert report.downloaded < plan.base_bytes * 1.2 + packs - 3 * MIB + BLOCK * (1 + plan.base_objects)
     assert not [name for name in os.listdir(tmp_path / "to") if name.startswith(".zdiffsync")]
+
+
+def test_no_snapshot_stays_open_after_a_restore(world, restores, tmp_path):
+    """Or the next run could not destroy it."""
+    place = restores.snapshot(2) or world.expected / world.points[2]
+    gc.disable()
+    try:
+        _, report = restores.restore(2, tmp_path / "to")
+        assert report.local > 0
+        opened = []
+        for fd in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                opened.append(os.readlink(f"/proc/self/fd/{fd}"))
+    finally:
+        gc.enable()
+    assert [path for path in opened if path.startswith(os.fspath(place))] == []

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+
 from oracle import differences
 
 MIB = 1 << 20

@@ -12,6 +12,7 @@ import pytest
 from cases import all_cases
 from cases_registry import HOMES, Case, Place, Play
 from machine import Machine, sh, snapshot_directory
+
 from oracle import differences
 
 pytestmark = pytest.mark.zfs

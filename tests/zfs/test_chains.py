@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from history_world import destroy
 from machine import Machine, sh, snapshot_directory
-from oracle import differences
 
+from oracle import differences
 from zdiffsync.external import zfs_diff
 
 pytestmark = pytest.mark.zfs

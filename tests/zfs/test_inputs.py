@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from history_world import NAMES, destroy
 from machine import Machine, sh, snapshot_directory
-from oracle import differences
 
+from oracle import differences
 from zdiffsync.cli.main import invoke
 
 pytestmark = pytest.mark.zfs

@@ -48,6 +48,7 @@ class LocalSnapshots:
         self._lock = Lock()
         self._found: dict[str, tuple[float, list[tuple[Point, bytes]]]] = {}
         self._trees: dict[bytes, SnapshotTree | None] = {}
+        self._files: weakref.WeakSet[_LocalFile] = weakref.WeakSet()
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +59,8 @@ class LocalSnapshots:
                 if tree is not None:
                     tree.__exit__()
             self._trees.clear()
+        for file in list(self._files):
+            file.close()
 
     def hint(self, point: Point, found: Found) -> Hint | None:
         """Return where bytes of the file `found` of `point` may be had, None when in no local snapshot."""
@@ -69,6 +72,7 @@ class LocalSnapshots:
                     path = None if tree is None else self._path(tree, point, other, found)
                     if path is not None:
                         file = _LocalFile(self, root, path, keep_open=self._keep_open)
+                        self._files.add(file)
                         return Hint(file.offer, 0, found.entry.size)
         return None
 
@@ -144,7 +148,12 @@ class _LocalFile:
         self._snapshots, self._root, self._path = snapshots, root, path
         self._keep_open = keep_open
         self._kept: int | None = None
+        self._closing: Callable[[], object] = lambda: None
         self._lock = Lock()
+
+    def close(self) -> None:
+        """Close it; it is not asked any more."""
+        self._closing()
 
     def offer(self, offset: int, length: int) -> bytes | None:
         fd = self._open()
@@ -165,5 +174,5 @@ class _LocalFile:
             if self._kept is None:
                 self._kept = self._snapshots.open(self._root, self._path)
                 if self._kept is not None:
-                    weakref.finalize(self, os.close, self._kept)
+                    self._closing = weakref.finalize(self, os.close, self._kept)
             return self._kept

@@ -66,7 +66,8 @@ class Assembler:
         self._room = BoundedSemaphore(threads * _WAITING)
         self._placed: dict[int, tuple[bytes, Future[None] | None]] = {}
         self._fatal: list[Exception] = []
-        self._broken: dict[bytes, Exception] = {}
+        self._shared: set[bytes] = set()  # paths of files that have more names
+        self._broken: dict[bytes, Exception] = {}  # of these
         self._todo: list[tuple[Found, Folder, bytes]] = []
         self._batch: list[_Job] = []
 
@@ -134,6 +135,8 @@ class Assembler:
             return
         if self._take(found, folder, name, path):
             return
+        if found.links > 1:
+            self._shared.add(path)
         if found.entry.type is EntryType.FILE:
             opening = self._open_file(found)
             self._add(folder, path, lambda: self._file(found, opening, folder, name, path))
@@ -285,7 +288,8 @@ class Assembler:
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - a bug, too, must be told
-                self._broken[path] = error
+                if path in self._shared:
+                    self._broken[path] = error
                 self._failed(path, error)
 
     def _guarded(self, path: bytes, work: Callable[[], None]) -> None:

@@ -116,11 +116,13 @@ def test_a_killed_worker_takes_rclone_along(slow, stage):
 def test_a_standing_upload_is_ended(slow, stage, monkeypatch):
     monkeypatch.setattr(rclone_upload, "_STALL", 2.0)
     running = Background(slow, stage)
-    os.kill(wait_for(rclone_of), signal.SIGSTOP)
+    rclone = wait_for(rclone_of)
+    os.kill(rclone, signal.SIGSTOP)
     running.join(30)
     assert isinstance(running.error, RemoteError)
     assert "stood still for 2 s" in str(running.error)
     wait_for(lambda: not uploaders())
+    wait_for(lambda: not os.path.exists(f"/proc/{rclone}"))
 
 
 def test_an_error_of_the_listener_ends_the_upload(slow, stage):

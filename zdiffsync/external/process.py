@@ -221,6 +221,7 @@ def end_tool(child: subprocess.Popen[bytes]) -> None:
             return
         with suppress(ProcessLookupError):
             os.killpg(child.pid, number)
+            os.killpg(child.pid, signal.SIGCONT)  # one that was stopped would not hear the first
         with suppress(subprocess.TimeoutExpired):
             child.wait(_GRACE)
 

@@ -6,7 +6,6 @@ prints, fails or writes; names that are no printable text are not offered.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -29,17 +28,16 @@ def _complete(offer: _Offer) -> _Complete:
 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         try:
-            with ExitStack() as stack:
-                app = make_app(
-                    context.find_root().params.get("config"), json_output=True, verbosity=0, no_progress=True
-                )
-                if not (app.config.state / "catalog.sqlite").exists():
-                    return []  # opening it would make one
-                with app.catalog() as catalog:
-                    points = catalog.points()
-                if not points:
-                    return []
-                reading = stack.enter_context(app.reading())
+            app = make_app(
+                context.find_root().params.get("config"), json_output=True, verbosity=0, no_progress=True
+            )
+            if not (app.config.state / "catalog.sqlite").exists():
+                return []  # opening it would make one
+            with app.catalog() as catalog:
+                points = catalog.points()
+            if not points:
+                return []
+            with app.reading() as reading:
                 return [
                     item
                     for item in offer(reading, points, context.params, incomplete)

@@ -188,7 +188,7 @@ class Assembler:
             if self._overwrite is Overwrite.NEVER:
                 self._report.kept += 1
                 return
-            remove(above.descriptor, name, there)
+            os.unlink(name, dir_fd=above.descriptor)
             there = None
         self._report.directories += 1
         ours = there is None or self._staging.made(path) or self._overwrite is not Overwrite.NEVER
@@ -329,11 +329,3 @@ def lstat(directory: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def remove(directory: int, name: bytes, there: os.stat_result) -> None:
-    """Remove `name`, whatever it is, with all in it."""
-    if stat.S_ISDIR(there.st_mode):
-        shutil.rmtree(proc_path(directory, name))
-    else:
-        os.unlink(name, dir_fd=directory)

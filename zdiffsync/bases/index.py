@@ -5,9 +5,7 @@ with the number of blobs; a table is mapped and searched where it lies.
 """
 
 import mmap
-import os
 import struct
-import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -18,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from zdiffsync.errors import IntegrityError
+from zdiffsync.external.files import replace_private
 
 _RECORD = struct.Struct(
     "<32sIIII"
@@ -122,17 +121,11 @@ class Index:
         """Take in one decrypted index file. Raises IntegrityError."""
         table = make_table(index)
         path = self._folder / f"{identifier}.table"
-        temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(table)
-            self._tables[identifier] = _Table(_mapped(temporary))
-            temporary.rename(path)
+            replace_private(path, table)
+            self._tables[identifier] = _Table(_mapped(path))
         except OSError:  # the disk is full, or not ours to write: this table stays in memory
             self._tables[identifier] = _Table(table)
-            with suppress(OSError):
-                temporary.unlink()
 
     def keep(self, identifiers: Iterable[str]) -> None:
         """Forget the tables of index files that are no longer there."""

@@ -5,7 +5,6 @@ that fitted is kept, sealed as restic has it. Rule: a blob leaves only when its 
 """
 
 import hashlib
-import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +21,7 @@ from zdiffsync.errors import (
     WrongPasswordError,
     ZdiffsyncError,
 )
+from zdiffsync.external.files import replace_private
 from zdiffsync.format.zstd import decompress
 from zdiffsync.store.object_cache import CachedArea, ObjectCache
 from zdiffsync.store.remote import ReadableArea
@@ -149,11 +149,7 @@ class Objects:
 
     def _keep(self, file: bytes) -> None:
         with suppress(OSError):  # then it is read from the remote the next time, too
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary = self._kept_key.with_suffix(f".{os.getpid()}")
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-                out.write(file)
-            temporary.rename(self._kept_key)
+            replace_private(self._kept_key, file)
 
     def _unlock(self) -> Key:
         kept = None if self._unlocking is None else self._unlocking.result()

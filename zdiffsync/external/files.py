@@ -1,4 +1,4 @@
-"""Local files as byte sources, and where their data lies between the holes.
+"""Local files: as byte sources, where their data lies between the holes, and private ones replaced whole.
 
 Read by the packer (files of a snapshot) and by restore (staged base files).
 Rule: a file that gives fewer bytes than its size is an error, never a short read.
@@ -6,7 +6,9 @@ Rule: a file that gives fewer bytes than its size is an error, never a short rea
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class FileSource:
@@ -40,3 +42,16 @@ class FileSource:
                 raise
             at = os.lseek(self._fd, start, os.SEEK_HOLE)
             yield start, min(at, self.size)
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all, and its folder. Raises OSError."""
+    temporary = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

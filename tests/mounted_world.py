@@ -13,7 +13,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from zdiffsync.backup.packer import Packer
+from zdiffsync.backup.packer import CountingSink, Packer
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.external.files import FileSource
 from zdiffsync.external.restic import Restic
@@ -35,7 +35,7 @@ from zdiffsync.format.zstd import compress
 from zdiffsync.model.progress import silent
 from zdiffsync.restore.contents import ContentReader
 from zdiffsync.restore.packs import RangedPacks
-from zdiffsync.store.names import manifest_name, new_pack_id
+from zdiffsync.store.names import ManifestName, new_pack_id
 from zdiffsync.store.repository import create_repository, open_repository
 from zdiffsync.store.secret import Secret
 
@@ -175,7 +175,7 @@ class World:
                 blob = packer.put(compress(data))
                 digest = _digest(data)
                 record = ContentRecord(
-                    number, new.size, digest, windowed=False, blob=blob, packs=(blob.pack,)
+                    number, new.size, digest, windowed=False, blob=blob, packs={blob.pack: blob.length}
                 )
             else:
                 record = self._delta(repository, path, number, new, packer, pool)
@@ -195,13 +195,14 @@ class World:
                     view, RangedPacks(repository.store.data).fetch, lambda _path: FileSource(file.fileno())
                 )
                 old = reader.open(source, path)
+            sink = CountingSink(packer)
             encoded = encode_windows(
-                new, old, packer, extents=None, data_ranges=None, pool=pool, policy=DeltaPolicy(),
+                new, old, sink, extents=None, data_ranges=None, pool=pool, policy=DeltaPolicy(),
                 progress=lambda _done: None,
             )  # fmt: skip
-        blob = packer.put(encoded.table)
+        blob = sink.put(encoded.table)
         return ContentRecord(
-            number, new.size, _digest(encoded.table), windowed=True, blob=blob, packs=(blob.pack,),
+            number, new.size, _digest(encoded.table), windowed=True, blob=blob, packs=sink.packs,
             source=source, source_path=path if source == IN_BASE else None, depth=depth,
         )  # fmt: skip
 
@@ -213,14 +214,14 @@ class World:
         key = f"{sequence:x}{new_pack_id()[:15]}"
         now = _FIRST + 3600 * sequence
         header = Header(
-            repository=repository.identifier, chain=self.chain, sequence=sequence, point=key,
+            repository=repository.identifier, chain=self.chain, first=sequence, sequence=sequence, point=key,
             dataset=self.dataset, dataset_guid=1, host="host", snapshot=f"{self.dataset}@s{sequence}",
             guid=100 + sequence, createtxg=100 + sequence, created_ns=now * 10**9,
             parent_guid=99 + sequence if sequence else None, restic=None if sequence else self._restic_id,
-            excludes="0" * 16,
+            base_ns=None if sequence else now * 10**9, excludes="0" * 16,
         )  # fmt: skip
         stage = self.home / "stage"
-        name = manifest_name(self.chain, sequence)
+        name = str(ManifestName(self.chain, sequence, sequence))
         path = stage / name
         path.parent.mkdir(parents=True)
         with ManifestWriter(path, header) as writer:

@@ -13,10 +13,11 @@ def point_key(sequence, chain=CHAIN):
 
 def manifest(sequence, records=(), *, chain=CHAIN, dataset="tank/data", stats=None):
     header = Header(
-        repository="r" * 32, chain=chain, sequence=sequence, point=point_key(sequence, chain),
+        repository="r" * 32, chain=chain, first=sequence, sequence=sequence, point=point_key(sequence, chain),
         dataset=dataset, dataset_guid=2**64 - 7, host="host", snapshot=f"{dataset}@z{sequence}",
         guid=2**63 + sequence, createtxg=100 + sequence, created_ns=(1_700_000_000 + sequence) * 10**9,
-        parent_guid=2**63 + sequence - 1 if sequence else None, restic="e" * 64, excludes="f" * 16,
+        parent_guid=2**63 + sequence - 1 if sequence else None, restic="e" * 64,
+        base_ns=None if sequence else 1_700_000_000 * 10**9, excludes="f" * 16,
     )  # fmt: skip
     return [header, *records, Summary(stats or {})]
 
@@ -30,4 +31,4 @@ def directory_entry(tag=0):
 
 
 def content(number, pack="a" * 32, **more):
-    return ContentRecord(number, 5, f"{number:064x}", False, BlobRef(pack, 8 * number, 8), (pack,), **more)
+    return ContentRecord(number, 5, f"{number:064x}", False, BlobRef(pack, 8 * number, 8), {pack: 8}, **more)

@@ -25,7 +25,7 @@ from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import compress
 from zdiffsync.model.entry import Entry, EntryType
 from zdiffsync.model.progress import silent
-from zdiffsync.store.names import manifest_name, new_pack_id, pack_name
+from zdiffsync.store.names import ManifestName, new_pack_id, pack_name
 
 TIME = 1_700_000_000_000_000_000
 NEW = b"what the increment brought\n"
@@ -75,8 +75,8 @@ def fill(home):
             )  # fmt: skip
         os.close(fd)
         header = Header(
-            opened.repository.identifier, "1" * 16, 0, BASE, "tank/data", 7, "h", "tank/data@one", 1, 1, TIME,
-            None, summary.snapshot_id, "",
+            opened.repository.identifier, "1" * 16, 0, 0, BASE, "tank/data", 7, "h", "tank/data@one", 1, 1,
+            TIME, None, summary.snapshot_id, TIME, "",
         )  # fmt: skip
         root = [
             ObjectRecord(1, 34, 1, b""),
@@ -88,22 +88,22 @@ def fill(home):
         digest = hashlib.sha256(NEW).hexdigest()
         changes = [
             PackRecord(pack, len(blob), hashlib.sha256(blob).hexdigest()),
-            ContentRecord(1, len(NEW), digest, False, BlobRef(pack, 0, len(blob)), (pack,)),
-            ContentRecord(2, len(NEW), "0" * 64, False, BlobRef(pack, 0, len(blob)), (pack,)),
+            ContentRecord(1, len(NEW), digest, False, BlobRef(pack, 0, len(blob)), {pack: len(blob)}),
+            ContentRecord(2, len(NEW), "0" * 64, False, BlobRef(pack, 0, len(blob)), {pack: len(blob)}),
             ObjectRecord(2, 50, 1, None), VersionRecord(2, entry, 1), NameRecord(1, b"new\nline", 2),
             ObjectRecord(3, 51, 1, b"dir"), NameRecord(1, b"dir", None), NameRecord(1, b"moved", 3),
             NameRecord(1, b"gone", None), NameRecord(3, b"a", None),
         ]  # fmt: skip
         upload(home, opened, pack_name(pack), blob)
-        later = replace(header, sequence=1, point=INCREMENT, snapshot="tank/data@two", guid=2, parent_guid=1,
-                        created_ns=TIME + 10**9)  # fmt: skip
+        later = replace(header, first=1, sequence=1, point=INCREMENT, snapshot="tank/data@two", guid=2,
+                        parent_guid=1, created_ns=TIME + 10**9)  # fmt: skip
         commit(home, opened, later, changes)
         evil = [
             ObjectRecord(4, 60, 1, None), VersionRecord(4, entry, 1), NameRecord(1, b"../escaped", 4),
             ObjectRecord(5, 61, 1, None), VersionRecord(5, entry, 2), NameRecord(1, b"wrong bytes", 5),
         ]  # fmt: skip
-        last = replace(later, sequence=2, point=EVIL, snapshot="tank/data@three", guid=3, parent_guid=2,
-                       created_ns=TIME + 2 * 10**9)  # fmt: skip
+        last = replace(later, first=2, sequence=2, point=EVIL, snapshot="tank/data@three", guid=3,
+                       parent_guid=2, created_ns=TIME + 2 * 10**9)  # fmt: skip
         commit(home, opened, last, evil)
 
 
@@ -120,7 +120,7 @@ def commit(home, opened, header, records):
         for record in records:
             writer.add(record)
         writer.finish(STATS)
-    upload(home, opened, manifest_name(header.chain, header.sequence), path.read_bytes())
+    upload(home, opened, str(ManifestName(header.chain, header.first, header.sequence)), path.read_bytes())
 
 
 @pytest.fixture

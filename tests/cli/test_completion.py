@@ -44,8 +44,9 @@ def records():
 
 def header(dataset, number):
     return Header(
-        "r" * 32, f"{number // 10:016x}", number % 10, f"{0xA0 + number:02x}" + "5" * 14, dataset, 7, "h",
-        f"{dataset}@s{number}", number + 1, 1, (TIME + 3600 * number) * 10**9, number or None, None, "",
+        "r" * 32, f"{number // 10:016x}", number % 10, number % 10, f"{0xA0 + number:02x}" + "5" * 14,
+        dataset, 7, "h", f"{dataset}@s{number}", number + 1, 1, (TIME + 3600 * number) * 10**9,
+        number or None, None, 1, "",
     )  # fmt: skip
 
 

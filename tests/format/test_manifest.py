@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from zdiffsync.errors import IntegrityError, UsageError
 from zdiffsync.format.manifest import (
+    FORMAT,
     ContentRecord,
     Header,
     LinksRecord,
@@ -28,9 +29,10 @@ from zdiffsync.format.zstd import ZstdFile
 from zdiffsync.model.entry import Entry, EntryType
 
 HEADER = Header(
-    repository="ab" * 16, chain="cd" * 8, sequence=3, point="ef" * 8, dataset="tank/da ta",
+    repository="ab" * 16, chain="cd" * 8, first=2, sequence=3, point="ef" * 8, dataset="tank/da ta",
     dataset_guid=2**64 - 1, host="höst", snapshot="tank/da ta@zdiffsync-1", guid=2**63 + 5, createtxg=77,
-    created_ns=1795426656_000000000, parent_guid=2**64 - 2, restic="12" * 32, excludes="34" * 8,
+    created_ns=1795426656_000000000, parent_guid=2**64 - 2, restic="12" * 32,
+    base_ns=None, excludes="34" * 8, tags=("weekly", "ä b"), keep=True,
 )  # fmt: skip
 
 NAMES = st.one_of(
@@ -51,7 +53,8 @@ ENTRIES = st.builds(
 RECORDS = st.one_of(
     st.builds(PackRecord, HEX, NUMBERS, HEX),
     st.builds(
-        ContentRecord, NUMBERS, NUMBERS, HEX, st.booleans(), BLOBS, st.lists(HEX, max_size=3).map(tuple),
+        ContentRecord, NUMBERS, NUMBERS, HEX, st.booleans(), st.none() | BLOBS,
+        st.dictionaries(HEX, NUMBERS, max_size=3),
         st.none() | NUMBERS, st.none() | NAMES, st.integers(0, 8),
     ),
     st.builds(ObjectRecord, NUMBERS, NUMBERS, NUMBERS, st.none() | NAMES),
@@ -117,8 +120,10 @@ def test_a_base_has_no_parent(path):
 
 SAMPLE = [
     PackRecord("a" * 32, 100, "b" * 64),
-    ContentRecord(1, 4, "c" * 64, False, BlobRef("a" * 32, 8, 13), ("a" * 32,)),
-    ContentRecord(2, 4 << 20, "d" * 64, True, BlobRef("a" * 32, 21, 13), ("a" * 32,), 0, b"old", 1),
+    ContentRecord(1, 4, "c" * 64, False, BlobRef("a" * 32, 8, 13), {"a" * 32: 13}),
+    ContentRecord(
+        2, 4 << 20, "d" * 64, True, BlobRef("a" * 32, 21, 13), {"a" * 32: 13, "b" * 32: 7}, 0, b"old", 1
+    ),
     ObjectRecord(1, 128, 99, b"dir/\xff"),
     VersionRecord(1, Entry(EntryType.FILE, 0o644, 0, 0, 5, 4, xattrs=((b"user.k", b"v"),)), 1),
     NameRecord(1, b"new\nname", 2),
@@ -172,7 +177,7 @@ JSON = st.recursive(
 @given(st.data())
 def test_a_line_of_wrong_json_is_an_integrity_error(folder, data):
     """Damage that zstd cannot see: one value of one record is something else, or is missing."""
-    lines = [{"manifest": 1, **header_values()}, *(encode(record) for record in SAMPLE),
+    lines = [{"manifest": FORMAT, **header_values()}, *(encode(record) for record in SAMPLE),
              {"end": len(SAMPLE), "stats": {}}]  # fmt: skip
     line = lines[data.draw(st.integers(0, len(lines) - 1))]
     key = data.draw(st.sampled_from(sorted(line)))
@@ -193,7 +198,7 @@ def header_values():
     return {name: getattr(HEADER, name) for name in HEADER.__dataclass_fields__}
 
 
-HEAD = {"manifest": 1, **header_values()}
+HEAD = {"manifest": FORMAT, **header_values()}
 NAME = encode(NameRecord(1, b"n", 2))
 END = {"end": 1, "stats": {}}
 
@@ -207,7 +212,7 @@ END = {"end": 1, "stats": {}}
         (([1],), "no manifest header"),
         ((None,), "no manifest header"),
         ((NAME, END), "no manifest header"),
-        (({"manifest": 1}, END), "damaged"),
+        (({"manifest": FORMAT}, END), "damaged"),
         (({**HEAD, "surprise": 1}, END), "damaged"),
         ((HEAD,), "truncated after 0 records"),
         ((HEAD, NAME), "truncated after 1 records"),
@@ -239,8 +244,10 @@ def test_deeply_nested_json_is_an_integrity_error(path):
 
 
 def test_a_newer_format_says_to_upgrade(path):
-    with pytest.raises(UsageError, match="manifest format 2 is newer than this zdiffsync; upgrade"):
-        list(read_manifest(write_lines(path, {"manifest": 2, "other": "keys"})))
+    with pytest.raises(
+        UsageError, match="manifest format 99 is not 2, which this zdiffsync reads; upgrade it"
+    ):
+        list(read_manifest(write_lines(path, {"manifest": 99, "other": "keys"})))
 
 
 def test_bytes_behind_the_frame_are_noticed(path):

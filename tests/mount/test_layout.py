@@ -26,9 +26,11 @@ def berlin(monkeypatch):
 def point(number, dataset="tank/data", seconds=None):
     seconds = 1_764_000_000 + 3600 * number if seconds is None else seconds
     return Point(
-        id=number, key=f"{number:016x}", chain="c" * 16, chain_id=1, sequence=number, dataset=dataset,
-        dataset_guid=1, host="h", snapshot=f"{dataset}@{number}", guid=1, createtxg=1,
-        created_ns=seconds * 10**9 + 123, restic="r", excludes="e", stats={},
+        id=number, key=f"{number:016x}", chain="c" * 16, chain_id=1, first=number,
+        sequence=number, revision=0, dataset=dataset, dataset_guid=1, host="h",
+        snapshot=f"{dataset}@{number}", guid=1, createtxg=1,
+        created_ns=seconds * 10**9 + 123, restic="r", base_ns=1, excludes="e",
+        tags=(), keep=False, stats={},
     )  # fmt: skip
 
 

@@ -297,7 +297,7 @@ class World:
             records.append(
                 ContentRecord(
                     chain.contents, len(item.text), digest if not windowed else f"{chain.contents:064x}",
-                    windowed, blob, (PACK,),
+                    windowed, blob, {PACK: 8},
                 )
             )  # fmt: skip
             chain.by_text[key, item.text] = chain.contents
@@ -306,10 +306,11 @@ class World:
     def _apply(self, records):
         number = len(self.states)
         header = Header(
-            repository="r" * 32, chain=self.chain.key, sequence=self.chain.sequence,
-            point=f"{number:04x}{self.chain.key[4:]}", dataset=DATASET, dataset_guid=7, host="host",
+            repository="r" * 32, chain=self.chain.key, first=self.chain.sequence,
+            sequence=self.chain.sequence, point=f"{number:04x}{self.chain.key[4:]}",
+            dataset=DATASET, dataset_guid=7, host="host",
             snapshot=f"{DATASET}@z{number}", guid=number + 1, createtxg=number + 1,
             created_ns=(1_700_000_000 + number) * 10**9, parent_guid=number or None,
-            restic=self.chain.key, excludes="",
+            restic=self.chain.key, base_ns=1, excludes="",
         )  # fmt: skip
         self.catalog.apply([header, *records, Summary({})])

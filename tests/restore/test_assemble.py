@@ -70,7 +70,7 @@ def restore(tmp_path):
         nonlocal made
         made += 1
         header = Header(
-            "r", f"chain{made}", 0, f"point{made}", "d", 1, "h", "d@s", 1, 1, 1, None, "restic", "e",
+            "r", f"chain{made}", 0, 0, f"point{made}", "d", 1, "h", "d@s", 1, 1, 1, None, "restic", 1, "e",
         )  # fmt: skip
         report = RestoreReport()
         with Catalog(tmp_path / "catalog.sqlite") as catalog:

@@ -13,10 +13,11 @@ from zdiffsync.restore.locate import Location, as_of, find_point, locate, normal
 def point(key, dataset, when, label=None):
     created = datetime.fromisoformat(when).replace(tzinfo=UTC)
     return Point(
-        id=int(key, 16), key=key, chain="c", chain_id=1, sequence=0, dataset=dataset, dataset_guid=1,
-        host="h",
+        id=int(key, 16), key=key, chain="c", chain_id=1, first=0, sequence=0, revision=0,
+        dataset=dataset, dataset_guid=1, host="h",
         snapshot=f"{dataset}@{label or key}", guid=1, createtxg=1,
-        created_ns=int(created.timestamp()) * 10**9, restic="r", excludes="e", stats={},
+        created_ns=int(created.timestamp()) * 10**9, restic="r", base_ns=1, excludes="e",
+        tags=(), keep=False, stats={},
     )  # fmt: skip
 
 

@@ -106,8 +106,8 @@ class TestMemory:
 
     def test_another_format_or_none_is_still_noticed(self, root, memory):
         self.opened(root, memory)
-        (root / "zdiffsync.json").write_bytes(b'{"format": 2}')
-        with pytest.raises(UsageError, match="has format 2"):
+        (root / "zdiffsync.json").write_bytes(b'{"format": 3}')
+        with pytest.raises(UsageError, match="has format 3"):
             self.opened(root, memory)
         (root / "zdiffsync.json").unlink()
         with pytest.raises(UsageError, match="run zdiffsync init"):
@@ -139,10 +139,11 @@ def test_a_canary_of_other_content(root):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b'{"format": 2, "anything": []}', "has format 2, this zdiffsync knows 1; upgrade"),
+        (b'{"format": 3, "anything": []}', "has format 3, this zdiffsync knows 2; upgrade"),
+        (b'{"format": 1, "repository": "a"}', "has format 1, which only early versions of zdiffsync read"),
         (b"not json", "is not one of ours"),
         (b"[]", "is not one of ours"),
-        (b'{"format": 1}', "is not one of ours"),
+        (b'{"format": 2}', "is not one of ours"),
         (b"", "is not one of ours"),
     ],
 )

@@ -79,12 +79,12 @@ def _reason_for_base(
     if last.excludes != excludes.digest:
         return "the exclude patterns have changed"
     settings = session.settings
-    base = next(p for p in session.catalog.points() if p.chain == last.chain and p.sequence == 0)
-    age = timedelta(microseconds=(now_ns - base.created_ns) / 1000)
+    oldest = next(p for p in session.catalog.points() if p.chain == last.chain and p.first == 0)
+    age = timedelta(microseconds=(now_ns - last.base_ns) / 1000)
     if age >= settings.base_every:
         return f"the base is {age.days} days old"
     # A chain smaller than one pack is never worth starting anew.
-    limit = max(settings.base_when_increments_exceed * base.stats["bytes_total"], settings.pack_size)
+    limit = max(settings.base_when_increments_exceed * oldest.stats["bytes_total"], settings.pack_size)
     if session.catalog.packed_bytes(last) > limit:
         return f"increments exceed {settings.base_when_increments_exceed:.0%} of the base"
     return None

@@ -21,7 +21,7 @@ from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.format.delta_pool import DeltaPool
 from zdiffsync.format.manifest import Header, ManifestWriter, PackRecord, read_manifest
 from zdiffsync.model.entry import EntryType
-from zdiffsync.store.names import manifest_name
+from zdiffsync.store.names import ManifestName
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,8 @@ class PointCommit:
         """Store all changes and commit. Raises RemoteError, CatalogError; nothing is committed then."""
         started = monotonic()
         with self._session.staging() as stage:
-            manifest = stage / manifest_name(self._header.chain, self._header.sequence)
+            sequence = self._header.sequence
+            manifest = stage / str(ManifestName(self._header.chain, sequence, sequence))
             manifest.parent.mkdir(parents=True)
             with ManifestWriter(manifest, self._header) as writer:
                 point, contents = self._fill(stage, writer, changes)

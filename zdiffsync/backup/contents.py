@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zdiffsync.backup.changes import ObjectChange
-from zdiffsync.backup.packer import Packer
+from zdiffsync.backup.packer import CountingSink, Packer
 from zdiffsync.catalog.view import PointView
 from zdiffsync.external.files import FileSource
 from zdiffsync.external.tree import Identity, SnapshotTree
@@ -128,7 +128,12 @@ class ContentStore:
             return number
         blob = self._packer.put(compress(data))
         return self._new_content(
-            change.identity, size=len(data), digest=digest, windowed=False, blob=blob, packs={blob.pack}
+            change.identity,
+            size=len(data),
+            digest=digest,
+            windowed=False,
+            blob=blob,
+            packs={blob.pack: blob.length},
         )
 
     def _equals_old(self, change: ObjectChange, data: bytes) -> bool:
@@ -188,7 +193,7 @@ class ContentStore:
         old: FileSource | None,
         source: Previous | None,
     ) -> int:
-        sink = _CountingSink(self._packer)
+        sink = CountingSink(self._packer)
         # The stream's ranges are against this object's own past, not a donor's.
         extents = change.ranges if old is not None and change.old_path is not None else None
         encoded = encode_windows(
@@ -216,12 +221,12 @@ class ContentStore:
         digest: str,
         windowed: bool,
         blob: BlobRef,
-        packs: set[str],
+        packs: dict[str, int],
         source: Previous | None = None,
     ) -> int:
         self._number += 1
         record = ContentRecord(
-            self._number, size, digest, windowed, blob, tuple(sorted(packs)),
+            self._number, size, digest, windowed, blob, packs,
             source=source.content if source else None,
             source_path=source.base_path if source else None,
             depth=self._depth(source) + 1 if source else 0,
@@ -231,21 +236,6 @@ class ContentStore:
         if not windowed:
             self._by_digest[digest, size] = record.number
         with self._lock:
-            self._waiting.append((identity, record, packs))
+            self._waiting.append((identity, record, set(packs)))
         self._emit(record)
         return record.number
-
-
-class _CountingSink:
-    """Passes blobs on and remembers which packs and how many bytes they took."""
-
-    def __init__(self, packer: Packer) -> None:
-        self._packer = packer
-        self.packs: set[str] = set()
-        self.stored = 0
-
-    def put(self, payload: bytes) -> BlobRef:
-        blob = self._packer.put(payload)
-        self.packs.add(blob.pack)
-        self.stored += blob.length
-        return blob

@@ -58,3 +58,22 @@ class Packer:
         self._file.write(data)
         self._digest.update(data)
         self._size += len(data)
+
+
+class CountingSink:
+    """Passes blobs on and remembers how many bytes went into which pack."""
+
+    def __init__(self, packer: Packer) -> None:
+        self._packer = packer
+        self.packs: dict[str, int] = {}
+
+    @property
+    def stored(self) -> int:
+        """Bytes in all packs."""
+        return sum(self.packs.values())
+
+    def put(self, payload: bytes) -> BlobRef:
+        """Pass one blob on; return its address."""
+        blob = self._packer.put(payload)
+        self.packs[blob.pack] = self.packs.get(blob.pack, 0) + blob.length
+        return blob

@@ -28,11 +28,14 @@ HOLD_TAG = "zdiffsync"
 
 
 class NightlyRun:
-    """One run over all planned datasets."""
+    """One run over all planned datasets; its points get `tags`, and `keep` so that no policy forgets them."""
 
-    def __init__(self, session: Session, *, force_base: bool = False) -> None:
+    def __init__(
+        self, session: Session, *, force_base: bool = False, tags: tuple[str, ...] = (), keep: bool = False
+    ) -> None:
         self._session = session
         self._force_base = force_base
+        self._tags, self._keep = tags, keep
         self._report = RunReport()
 
     def run(self, plans: Sequence[DatasetPlan]) -> RunReport:
@@ -41,7 +44,7 @@ class NightlyRun:
         Raises RemoteError, CatalogError and IntegrityError, which no dataset can do without.
         """
         started = monotonic()
-        sync_catalog(self._session.store, self._session.catalog, self._session.progress)
+        sync_catalog(self._session.store.data, self._session.catalog, self._session.progress)
         for plan in plans:
             self._plan(plan, self._dataset)
         self._report.seconds = monotonic() - started
@@ -164,10 +167,11 @@ class NightlyRun:
         return Header(
             repository=self._session.repository, chain=choice.chain, sequence=choice.sequence,
             point=secrets.token_hex(8), dataset=dataset.name, dataset_guid=dataset.guid,
-            host=self._session.host, snapshot=snapshot.name, guid=snapshot.guid,
+            first=choice.sequence, host=self._session.host, snapshot=snapshot.name, guid=snapshot.guid,
             createtxg=snapshot.createtxg, created_ns=snapshot.created * 10**9,
             parent_guid=choice.parent.guid if choice.parent else None, restic=None,
-            excludes=excludes.digest,
+            base_ns=None if choice.sequence else snapshot.created * 10**9, excludes=excludes.digest,
+            tags=self._tags, keep=self._keep,
         )  # fmt: skip
 
     def _last_point(self, dataset: zfs.Dataset) -> Point | None:

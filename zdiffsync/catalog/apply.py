@@ -1,10 +1,11 @@
 """Taking a manifest into the catalog: the only way points get into it.
 
 Called after the manifest's upload by the run that made it, and for manifests found on the remote
-that the catalog lacks. Rule: one transaction a manifest; applied twice it changes nothing.
+that the catalog lacks. Rule: applied twice a manifest changes nothing; a chain whose manifests were made
+anew is emptied and applied again in one transaction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -17,10 +18,11 @@ from zdiffsync.catalog.schema import (
     ObjectRow,
     PackRow,
     PointRow,
+    PortionRow,
     VersionRow,
 )
 from zdiffsync.catalog.values import entry_columns
-from zdiffsync.errors import CatalogError, ChainError
+from zdiffsync.errors import CatalogError, ChainError, IntegrityError
 from zdiffsync.format.manifest import (
     ContentRecord,
     Header,
@@ -32,12 +34,21 @@ from zdiffsync.format.manifest import (
     Summary,
     VersionRecord,
 )
+from zdiffsync.format.windows import BlobRef
 
 _BATCH = 2000  # rows; keeps memory flat and statements short
 
 
-def apply_manifest(connection: Connection, items: Iterable[Header | Record | Summary]) -> None:
-    """Write one point. Raises ChainError when its predecessor is not in the catalog."""
+def apply_manifest(
+    connection: Connection,
+    items: Iterable[Header | Record | Summary],
+    revision: int = 0,
+    ids: Mapping[str, int] | None = None,
+) -> None:
+    """Write one point. Raises ChainError when its predecessor is not in the catalog.
+
+    `ids`: row ids that points are to have, by key; others get new ones.
+    """
     iterator = iter(items)
     header = next(iterator)
     assert isinstance(header, Header), "read_manifest yields the header first"
@@ -48,42 +59,61 @@ def apply_manifest(connection: Connection, items: Iterable[Header | Record | Sum
     for item in iterator:
         if isinstance(item, Summary):
             writer.flush()
-            _insert_point(connection, chain, header, item)
+            point = _point_columns(header, item) | {"chain": chain, "revision": revision}
+            if ids and header.point in ids:
+                point["id"] = ids[header.point]
+            connection.execute(insert(PointRow).values(point))
             return
         assert not isinstance(item, Header), "read_manifest yields one header"
         writer.add(item)
     raise CatalogError(f"manifest of point {header.point} has no end")
 
 
+def empty_chain(connection: Connection, chain: str) -> dict[str, int]:
+    """Take all points of a chain out, keeping its own row; return the points' row ids by key."""
+    found = connection.execute(select(ChainRow.id).where(ChainRow.key == chain)).scalar()
+    points = connection.execute(select(PointRow.key, PointRow.id).where(PointRow.chain == found)).all()
+    for table in (PointRow, DirentRow, VersionRow, ContentRow, PortionRow, PackRow, ObjectRow, LinkRow):
+        connection.execute(delete(table).where(table.chain == found))
+    return {row.key: row.id for row in points}
+
+
+def remove_chain(connection: Connection, chain: str) -> None:
+    """Take a chain out altogether."""
+    empty_chain(connection, chain)
+    connection.execute(delete(ChainRow).where(ChainRow.key == chain))
+
+
 def _chain_id(connection: Connection, header: Header) -> int:
     found = connection.execute(select(ChainRow.id).where(ChainRow.key == header.chain)).scalar()
-    if header.is_base:
+    if header.first == 0:
         if found is not None:
             return found
+        if header.base_ns is None:
+            raise IntegrityError(f"the manifest of point {header.point} holds a base but not its time")
         values = {
             "key": header.chain, "dataset": header.dataset, "dataset_guid": str(header.dataset_guid),
-            "restic": header.restic, "excludes": header.excludes,
+            "restic": header.restic, "base_ns": header.base_ns, "excludes": header.excludes,
         }  # fmt: skip
         key = connection.execute(insert(ChainRow).values(values)).inserted_primary_key
         assert key is not None, "SQLite returns the new row's id"
         return int(key[0])
-    before = select(PointRow.id).where(PointRow.chain == found, PointRow.sequence == header.sequence - 1)
+    before = select(PointRow.id).where(PointRow.chain == found, PointRow.sequence == header.first - 1)
     if found is None or connection.execute(before).first() is None:
         raise ChainError(
-            f"point {header.sequence} of chain {header.chain} has no predecessor in the catalog; "
+            f"point {header.first} of chain {header.chain} has no predecessor in the catalog; "
             "delete the catalog, it is made again from the remote"
         )
     return found
 
 
-def _insert_point(connection: Connection, chain: int, header: Header, summary: Summary) -> None:
-    connection.execute(
-        insert(PointRow).values(
-            key=header.point, chain=chain, sequence=header.sequence, host=header.host,
-            snapshot=header.snapshot, guid=str(header.guid), createtxg=header.createtxg,
-            created_ns=header.created_ns, stats=summary.stats,
-        )
-    )  # fmt: skip
+def _point_columns(header: Header, summary: Summary) -> dict[str, Any]:
+    return {
+        "key": header.point, "first": header.first, "sequence": header.sequence, "host": header.host,
+        "snapshot": header.snapshot, "guid": str(header.guid), "createtxg": header.createtxg,
+        "created_ns": header.created_ns, "tags": list(header.tags), "keep": header.keep,
+        "stats": summary.stats,
+    }  # fmt: skip
 
 
 class _Writer:
@@ -93,10 +123,16 @@ class _Writer:
         self._connection = connection
         self._chain, self._sequence = chain, sequence
         self._rows: dict[type[Record], list[dict[str, Any]]] = {}
+        self._portions: list[dict[str, Any]] = []
 
     def add(self, record: Record) -> None:
         rows = self._rows.setdefault(type(record), [])
         rows.append(self._row(record))
+        if isinstance(record, ContentRecord) and record.windowed:
+            self._portions += [
+                {"chain": self._chain, "content": record.number, "pack": pack, "size": size}
+                for pack, size in record.packs.items()
+            ]
         if len(rows) >= _BATCH:
             self._write(type(record))
 
@@ -108,9 +144,14 @@ class _Writer:
         rows = self._rows.pop(kind)
         if kind is LinksRecord:
             self._replace_links(rows)
+        elif kind is PackRecord:  # manifests made anew name all packs they need, whoever else does
+            self._connection.execute(insert(PackRow).prefix_with("OR IGNORE"), rows)
         else:
             self._end_earlier(kind, rows)
             self._connection.execute(insert(_TABLES[kind]), rows)
+        if kind is ContentRecord and self._portions:
+            self._connection.execute(insert(PortionRow), self._portions)
+            self._portions.clear()
 
     def _row(self, record: Record) -> dict[str, Any]:
         common = {"chain": self._chain}
@@ -119,12 +160,12 @@ class _Writer:
             case PackRecord():
                 return {**common, "key": record.pack, "size": record.size, "sha256": record.sha256}
             case ContentRecord():
+                blob = record.blob or BlobRef("", 0, 0)
                 return {
                     **common, "number": record.number, "size": record.size, "digest": record.digest,
-                    "windowed": record.windowed, "pack": record.blob.pack, "offset": record.blob.offset,
-                    "length": record.blob.length,
-                    "packs": " ".join(record.packs) if len(record.packs) > 1 else None,
-                    "source": record.source, "source_path": record.source_path, "depth": record.depth,
+                    "windowed": record.windowed, "pack": blob.pack or None, "offset": blob.offset,
+                    "length": blob.length, "source": record.source,
+                    "source_path": record.source_path, "depth": record.depth,
                 }  # fmt: skip
             case ObjectRecord():
                 return {
@@ -183,7 +224,6 @@ class _Writer:
 
 
 _TABLES: dict[type[Record], Any] = {
-    PackRecord: PackRow,
     ContentRecord: ContentRow,
     ObjectRecord: ObjectRow,
     VersionRecord: VersionRow,

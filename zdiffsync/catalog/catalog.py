@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 from sqlalchemy.orm import Session as SqlSession
 
-from zdiffsync.catalog.apply import apply_manifest
+from zdiffsync.catalog.apply import apply_manifest, empty_chain, remove_chain
 from zdiffsync.catalog.database import open_engine
 from zdiffsync.catalog.journal import Journal
 from zdiffsync.catalog.schema import (
@@ -30,20 +30,26 @@ from zdiffsync.catalog.values import row_entry
 from zdiffsync.catalog.view import PointView
 from zdiffsync.format.manifest import Header, Record, Summary
 from zdiffsync.model.entry import Entry
+from zdiffsync.store.names import ManifestName
+
+Manifest = Iterable[Header | Record | Summary]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """A restore point. `created_ns` is when its ZFS snapshot was taken; `id` its row in this catalog.
 
-    `restic` is the restic snapshot of its base, None when the base held nothing for restic to store.
+    `first` to `sequence` are the changes its manifest holds. `restic` is the restic snapshot of its base,
+    None when the base held nothing for restic to store, `base_ns` the base's time.
     """
 
     id: int
     key: str
     chain: str
     chain_id: int
+    first: int
     sequence: int
+    revision: int
     dataset: str
     dataset_guid: int
     host: str
@@ -52,13 +58,21 @@ class Point:
     createtxg: int
     created_ns: int
     restic: str | None
+    base_ns: int
     excludes: str
+    tags: tuple[str, ...]
+    keep: bool
     stats: dict[str, Any]
 
     @property
     def kind(self) -> str:
         """'base' or 'increment'."""
         return "increment" if self.sequence else "base"
+
+    @property
+    def manifest(self) -> ManifestName:
+        """Where its manifest lies."""
+        return ManifestName(self.chain, self.first, self.sequence, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +98,32 @@ class Catalog:
     def __exit__(self, *_exc: object) -> None:
         self._engine.dispose()
 
-    def apply(self, items: Iterable[Header | Record | Summary]) -> None:
-        """Take in one manifest; see catalog.apply. Raises ChainError, CatalogError."""
+    def apply(self, items: Manifest, revision: int = 0) -> None:
+        """Take in one manifest; see catalog.apply. Raises ChainError, CatalogError, IntegrityError."""
+        with self._changing() as connection:
+            apply_manifest(connection, items, revision)
+
+    def replace_chain(self, chain: str, manifests: Iterable[tuple[int, Manifest]]) -> None:
+        """Take in all manifests of a chain, each with its revision, in place of what is known of it.
+
+        Points keep their ids, and readers see the old rows or the new. Raises like `apply`.
+        """
+        with self._changing() as connection:
+            ids = empty_chain(connection, chain)
+            for revision, items in manifests:
+                apply_manifest(connection, items, revision, ids)
+
+    def remove_chain(self, chain: str) -> None:
+        """Take out a chain that is no longer on the remote."""
+        with self._changing() as connection:
+            remove_chain(connection, chain)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Connection]:
         with self._engine.begin() as connection:
-            # Before looking whether the point is there: another process may be taking it in, too.
+            # Before looking what is there: another process may be taking it in, too.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            apply_manifest(connection, items)
+            yield connection
 
     def points(self, dataset: str | None = None) -> list[Point]:
         """Return all points, oldest first."""
@@ -130,13 +164,12 @@ class Catalog:
                 for row in connection.execute(statement)
             }
 
-    def manifests(self) -> set[tuple[str, int]]:
-        """Return (chain, sequence) of every point the catalog has."""
+    def manifests(self) -> set[ManifestName]:
+        """Return the manifests of all points the catalog has."""
+        columns = (ChainRow.key, PointRow.first, PointRow.sequence, PointRow.revision)
         with self._engine.connect() as connection:
-            rows = connection.execute(
-                select(ChainRow.key, PointRow.sequence).join(PointRow, PointRow.chain == ChainRow.id)
-            )
-            return {(row.key, row.sequence) for row in rows}
+            rows = connection.execute(select(*columns).join(PointRow, PointRow.chain == ChainRow.id))
+            return {ManifestName(*row) for row in rows}
 
     @contextmanager
     def view(self, point: Point) -> Iterator[PointView]:
@@ -179,8 +212,9 @@ class Catalog:
 
 def _point(row: PointRow, chain: ChainRow) -> Point:
     return Point(
-        id=row.id, key=row.key, chain=chain.key, chain_id=chain.id, sequence=row.sequence,
+        id=row.id, key=row.key, chain=chain.key, chain_id=chain.id, first=row.first, sequence=row.sequence,
+        revision=row.revision,
         dataset=chain.dataset, dataset_guid=int(chain.dataset_guid), host=row.host, snapshot=row.snapshot,
         guid=int(row.guid), createtxg=row.createtxg, created_ns=row.created_ns, restic=chain.restic,
-        excludes=chain.excludes, stats=row.stats,
+        base_ns=chain.base_ns, excludes=chain.excludes, tags=tuple(row.tags), keep=row.keep, stats=row.stats,
     )  # fmt: skip

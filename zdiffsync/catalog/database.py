@@ -1,6 +1,7 @@
 """Opening the catalog file: SQLite in WAL mode, private to its owner, of a schema we know.
 
-Rule: a catalog of an unknown version is refused, never guessed at; SQLite's errors become ours here.
+Rule: a catalog of a newer version is refused, an older one emptied: the manifests have it all.
+SQLite's errors become ours here.
 """
 
 import os
@@ -14,12 +15,6 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine,
 
 from zdiffsync.catalog.schema import VERSION, Base
 from zdiffsync.errors import CatalogError
-
-# Statements that bring a catalog from version N to N + 1; index 0 stays empty since 1 is the first.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (),
-    ("CREATE INDEX dirent_child ON dirent (chain, child)",),
-)
 
 _PATIENCE = 10  # seconds to wait for other processes
 _PAUSE = 0.01
@@ -59,12 +54,8 @@ def _bring_up(connection: Connection, path: Path) -> None:
         raise CatalogError(
             f"catalog {path} has version {version}, this zdiffsync knows {VERSION}; upgrade zdiffsync"
         )
-    if version == 0:
-        Base.metadata.create_all(connection)
-    else:
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
+    Base.metadata.drop_all(connection)
+    Base.metadata.create_all(connection)
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 
 

@@ -10,13 +10,17 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-VERSION = 2
+VERSION = 3
 
 
 class Base(DeclarativeBase):
     """Maps Python types to columns."""
 
-    type_annotation_map = {bytes: LargeBinary, dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads this plain dict
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this plain dict
+        bytes: LargeBinary,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+    }
 
 
 class ChainRow(Base):
@@ -29,6 +33,7 @@ class ChainRow(Base):
     dataset: Mapped[str] = mapped_column(index=True)
     dataset_guid: Mapped[str]
     restic: Mapped[str | None]
+    base_ns: Mapped[int]
     excludes: Mapped[str]
 
 
@@ -41,12 +46,16 @@ class PointRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(unique=True)
     chain: Mapped[int] = mapped_column(ForeignKey("chain.id"))
+    first: Mapped[int]
     sequence: Mapped[int]
+    revision: Mapped[int]
     host: Mapped[str]
     snapshot: Mapped[str]
     guid: Mapped[str]
     createtxg: Mapped[int]
     created_ns: Mapped[int]
+    tags: Mapped[list[str]]
+    keep: Mapped[bool]
     stats: Mapped[dict[str, Any]]
 
 
@@ -111,20 +120,31 @@ class ContentRow(Base):
     """A stored content and where its blob lies (see format.manifest.ContentRecord)."""
 
     __tablename__ = "content"
-    __table_args__ = (Index("content_digest", "chain", "digest"),)
+    __table_args__ = (Index("content_digest", "chain", "digest"), Index("content_pack", "pack"))
 
     chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     size: Mapped[int]
     digest: Mapped[str]
     windowed: Mapped[bool]
-    pack: Mapped[str]
+    pack: Mapped[str | None]
     offset: Mapped[int]
     length: Mapped[int]
-    packs: Mapped[str | None]
     source: Mapped[int | None]
     source_path: Mapped[bytes | None]
     depth: Mapped[int]
+
+
+class PortionRow(Base):
+    """How many bytes of a windowed content lie in a pack; of others it is the length of their blob."""
+
+    __tablename__ = "portion"
+    __table_args__ = (Index("portion_pack", "pack"),)
+
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
+    content: Mapped[int] = mapped_column(primary_key=True)
+    pack: Mapped[str] = mapped_column(primary_key=True)
+    size: Mapped[int]
 
 
 class PackRow(Base):

@@ -32,10 +32,11 @@ def row_entry(row: VersionRow) -> Entry:
 
 
 def row_content(row: ContentRow) -> ContentRecord:
-    """Return the content a row holds."""
-    packs = tuple(row.packs.split(" ")) if row.packs else (row.pack,)
+    """Return the content a row holds; of a windowed one `packs` names only that of its table."""
+    blob = None if row.pack is None else BlobRef(row.pack, row.offset, row.length)
+    packs = {} if blob is None else {blob.pack: blob.length}
     return ContentRecord(
-        row.number, row.size, row.digest, row.windowed, BlobRef(row.pack, row.offset, row.length), packs,
+        row.number, row.size, row.digest, row.windowed, blob, packs,
         row.source, row.source_path, row.depth,
     )  # fmt: skip
 

@@ -87,7 +87,7 @@ class App:
         config = self.config
         with _opening(config) as repository, self.catalog() as catalog:
             if not catalog.manifests():
-                sync_catalog(repository.store, catalog, self.progress)
+                sync_catalog(repository.store.data, catalog, self.progress)
             yield Opened(config, repository, catalog, make_restic(config, repository))
 
     @contextmanager
@@ -99,7 +99,7 @@ class App:
         config = self.config
         with self.catalog() as catalog, LazyRepository(lambda: _opening(config)) as remote:
             if not catalog.manifests():
-                sync_catalog(remote.opened.store, catalog, self.progress)
+                sync_catalog(remote.data, catalog, self.progress)
             cache = ObjectCache(config.cache / "objects", config.size("cache_size"))
             bases = Bases(
                 remote.plain, Secret.from_file(Path(config.password_file)), config.cache / "bases", cache,

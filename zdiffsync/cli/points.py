@@ -29,7 +29,7 @@ def points(app: App, dataset: str | None) -> None:
     for point in found:
         app.show(
             f"{point.key:<16}  {local_time(point):<19}  {point.dataset:<{width}}  {point.kind:<9}  "
-            f"{size(point.stats['uploaded_bytes']):>10}  {_changes(point)}"
+            f"{size(point.stats['uploaded_bytes']):>10}  {_changes(point)}{_labels(point)}"
         )
 
 
@@ -47,9 +47,14 @@ def _changes(point: Point) -> str:
     )
 
 
+def _labels(point: Point) -> str:
+    labels = [f"#{tag}" for tag in point.tags] + (["kept"] if point.keep else [])
+    return f"  ({', '.join(labels)})" if labels else ""
+
+
 def _values(point: Point) -> dict[str, object]:
     return {
         "point": point.key, "dataset": point.dataset, "kind": point.kind, "chain": point.chain,
         "sequence": point.sequence, "host": point.host, "snapshot": point.snapshot, "guid": point.guid,
-        "created_ns": point.created_ns, "stats": point.stats,
+        "created_ns": point.created_ns, "tags": point.tags, "keep": point.keep, "stats": point.stats,
     }  # fmt: skip

@@ -20,14 +20,20 @@ from zdiffsync.format.delta_policy import DeltaPolicy
 @click.command()
 @click.argument("datasets", nargs=-1, shell_complete=complete.datasets)
 @click.option("--base", is_flag=True, help="Make new bases whatever is due.")
+@click.option(
+    "--tag", "tags", multiple=True, help="Name the new points for forget's keep rules; may be repeated."
+)
+@click.option("--keep", is_flag=True, help="No keep rule ever forgets the new points.")
 @click.option("--dry-run", is_flag=True, help="Find out what changed; store nothing.")
 @pass_app
-def run(app: App, datasets: tuple[str, ...], *, base: bool, dry_run: bool) -> int:
+def run(
+    app: App, datasets: tuple[str, ...], *, base: bool, tags: tuple[str, ...], keep: bool, dry_run: bool
+) -> int:
     """Make a new restore point of every configured dataset (or of DATASETS only)."""
     config = app.config
     plans = _plans(config, datasets)
     with exclusive(app.lock_path, "run"), app.opened() as opened:
-        nightly = NightlyRun(_session(app, opened), force_base=base)
+        nightly = NightlyRun(_session(app, opened), force_base=base, tags=tags, keep=keep)
         report = nightly.preview(plans) if dry_run else nightly.run(plans)
     app.emit({**asdict(report), "exit_code": int(report.exit_code)})
     summary = run_summary(report, dry_run=dry_run)

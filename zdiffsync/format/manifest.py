@@ -11,7 +11,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,16 +21,22 @@ from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import CompressionParameter, ZstdError, ZstdFile
 from zdiffsync.model.entry import Entry, EntryType
 
-FORMAT = 1
+FORMAT = 2
 IN_BASE = 0  # the content number that means: the base's file at the object's base path
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the point is. Times in ns since 1970; `guid` and `parent_guid` are ZFS snapshot guids."""
+    """What the point is. Times in ns since 1970; `guid` and `parent_guid` are ZFS snapshot guids.
+
+    The manifest holds the changes of the sequences `first` to `sequence` of its chain: forgotten points
+    have been merged into it when these differ. Where `first` is 0 it holds the base: `restic` is its
+    restic snapshot, `base_ns` its time. `keep`: no policy forgets the point.
+    """
 
     repository: str
     chain: str
+    first: int
     sequence: int
     point: str
     dataset: str
@@ -42,11 +48,14 @@ class Header:
     created_ns: int
     parent_guid: int | None
     restic: str | None
+    base_ns: int | None
     excludes: str
+    tags: tuple[str, ...] = ()
+    keep: bool = False
 
     @property
     def is_base(self) -> bool:
-        """Whether this point begins its chain."""
+        """Whether this is a base itself, not one with later changes merged into it."""
         return self.sequence == 0
 
 
@@ -63,19 +72,27 @@ class PackRecord:
 class ContentRecord:
     """A content: `digest` is the SHA-256 of the blob's plain bytes (the file, or its window table).
 
-    `windowed` tells which; `packs` all packs it needs; `source` the content number it is a delta of
-    (IN_BASE: the base's file at `source_path`), None for a whole one; `depth` its delta depth.
+    `windowed` tells which; `packs` how many bytes of it lie in which pack; `source` the content number it
+    is a delta of (IN_BASE: the base's file at `source_path`), None for a whole one; `depth` its delta depth.
+    No `blob`: its bytes were lost and nothing can be made of it any more.
     """
 
     number: int
     size: int
     digest: str
     windowed: bool
-    blob: BlobRef
-    packs: tuple[str, ...]
+    blob: BlobRef | None
+    packs: dict[str, int] = field(hash=False)
     source: int | None = None
     source_path: bytes | None = None
     depth: int = 0
+
+    @property
+    def location(self) -> BlobRef:
+        """Where its blob lies. Raises IntegrityError when it was lost."""
+        if self.blob is None:
+            raise IntegrityError(f"content {self.number} is lost: repair found no good copy of its bytes")
+        return self.blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +207,8 @@ def _decode_header(value: Any) -> Header:
     if not isinstance(value, dict) or "manifest" not in value:
         raise ValueError("its first line is no manifest header")
     if (number := value.pop("manifest")) != FORMAT:
-        raise UsageError(f"manifest format {number} is newer than this zdiffsync; upgrade zdiffsync")
-    return Header(**value)
+        raise UsageError(f"manifest format {number} is not {FORMAT}, which this zdiffsync reads; upgrade it")
+    return Header(**{**value, "tags": tuple(value["tags"])})
 
 
 def _text(path: bytes) -> str:
@@ -208,10 +225,11 @@ def encode(record: Record) -> dict[str, Any]:
         case PackRecord():
             return {"pack": record.pack, "size": record.size, "sha256": record.sha256}
         case ContentRecord():
+            blob = record.blob
             return {
                 "content": record.number, "size": record.size, "digest": record.digest,
                 "windowed": record.windowed, "packs": record.packs,
-                "blob": [record.blob.pack, record.blob.offset, record.blob.length],
+                "blob": None if blob is None else [blob.pack, blob.offset, blob.length],
                 "source": record.source, "depth": record.depth,
                 "source_path": None if record.source_path is None else _text(record.source_path),
             }  # fmt: skip
@@ -234,10 +252,11 @@ def decode(value: dict[str, Any]) -> Record:
     match value:
         case {"pack": pack}:
             return PackRecord(pack, value["size"], value["sha256"])
-        case {"content": number, "blob": [pack, offset, length]}:
+        case {"content": number, "blob": [_, _, _] | None as blob}:
             return ContentRecord(
-                number, value["size"], value["digest"], value["windowed"], BlobRef(pack, offset, length),
-                tuple(value["packs"]), value["source"], _bytes(value["source_path"]), value["depth"],
+                number, value["size"], value["digest"], value["windowed"],
+                None if blob is None else BlobRef(*blob), dict(value["packs"]), value["source"],
+                _bytes(value["source_path"]), value["depth"],
             )  # fmt: skip
         case {"object": number, "zfs": [zfs_object, generation], "base": base}:
             return ObjectRecord(number, zfs_object, generation, _bytes(base))

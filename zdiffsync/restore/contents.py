@@ -69,8 +69,9 @@ class WholeContent:
         return hashlib.sha256(data).hexdigest() == self._record.digest
 
     def _fetched(self) -> bytes:
+        location = self._record.location
         try:
-            data = decompress(self._fetch(self._record.blob), self.size)
+            data = decompress(self._fetch(location), self.size)
         except IntegrityError as error:
             raise IntegrityError(f"{_place(self._record)}: {error}") from error
         if not self._fits(data):
@@ -115,11 +116,11 @@ class ContentReader:
 
     def table(self, record: ContentRecord) -> bytes:
         """Return the encoded op table of a windowed content. Raises like `open`."""
-        table = self._fetch(record.blob)
+        table = self._fetch(record.location)
         if hashlib.sha256(table).hexdigest() != record.digest:
             raise IntegrityError(f"{_place(record)} does not match its digest")
         return table
 
 
 def _place(record: ContentRecord) -> str:
-    return f"content {record.number} in pack {record.blob.pack}"
+    return f"content {record.number} in pack {record.location.pack}"

@@ -91,13 +91,13 @@ class Needs:
 
     def _whole(self, record: ContentRecord, reads: Sequence[_Read]) -> None:
         if not all(read.gives(0, record.size) for read in reads):
-            self._blob(record.blob)
+            self._blob(record.location)
 
     def _windows(self, record: ContentRecord, reader: ContentReader, reads: Sequence[_Read]) -> list[_Read]:
         """Add the payloads these reads take; return what they read of the old version."""
-        if record.blob not in self._tables:
-            self._tables.add(record.blob)
-            self.tables += record.blob.length
+        if record.location not in self._tables:
+            self._tables.add(record.location)
+            self.tables += record.location.length
         table = decode_windows(reader.table(record))
         below: dict[_Read, None] = {}
         for read in reads:

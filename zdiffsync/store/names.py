@@ -2,11 +2,37 @@
 
 import re
 import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from zdiffsync.errors import IntegrityError
+from zdiffsync.errors import ChainError, IntegrityError
 
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
-_MANIFEST = re.compile(r"points/([0-9a-f]{16})/([0-9]{6,})\.manifest")
+_MANIFEST = re.compile(r"points/([0-9a-f]{16})/([0-9]{6,})-([0-9]{6,})\.([0-9]+)\.manifest")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ManifestName:
+    """The manifest of the changes `first` to `last` of a chain, and of the point `last`.
+
+    Points merged into another, packs written anew and repairs make manifests anew: of the same range the
+    one with the highest `revision` holds, and a wider one takes the place of all within it.
+    """
+
+    chain: str
+    first: int
+    last: int
+    revision: int = 0
+
+    def __str__(self) -> str:
+        return f"points/{self.chain}/{self.first:06d}-{self.last:06d}.{self.revision}.manifest"
+
+    def supersedes(self, other: "ManifestName") -> bool:
+        """Whether this one holds instead of `other`."""
+        if self.chain != other.chain or not self.first <= other.first <= other.last <= self.last:
+            return False
+        wider = (self.first, self.last) != (other.first, other.last)
+        return wider or self.revision > other.revision
 
 
 def new_pack_id() -> str:
@@ -27,14 +53,31 @@ def parse_pack_name(name: str) -> str:
     return match[2]
 
 
-def manifest_name(chain: str, sequence: int) -> str:
-    """Return the object name of a point's manifest."""
-    return f"points/{chain}/{sequence:06d}.manifest"
+def parse_manifest_name(name: str) -> ManifestName:
+    """Return what `str` of it is `name`. Raises IntegrityError for a name that is no manifest's."""
+    if match := _MANIFEST.fullmatch(name):
+        parsed = ManifestName(match[1], int(match[2]), int(match[3]), int(match[4]))
+        if str(parsed) == name and parsed.first <= parsed.last:
+            return parsed
+    raise IntegrityError(f"{name} on the remote is no manifest; move it away")
 
 
-def parse_manifest_name(name: str) -> tuple[str, int]:
-    """Return (chain, sequence). Raises IntegrityError for a name that is no manifest's."""
-    match = _MANIFEST.fullmatch(name)
-    if match is None:
-        raise IntegrityError(f"{name} on the remote is no manifest; move it away")
-    return match[1], int(match[2])
+def current_manifests(names: Iterable[ManifestName]) -> dict[str, list[ManifestName]]:
+    """Return the manifests that hold, each chain's in order; those superseded are left out.
+
+    Raises ChainError when two overlap or one is missing in between.
+    """
+    chains: dict[str, list[ManifestName]] = {}
+    # The first of all that begin at one sequence is the widest and newest: it holds instead of the others.
+    for name in sorted(names, key=lambda each: (each.chain, each.first, -each.last, -each.revision)):
+        kept = chains.setdefault(name.chain, [])
+        if kept and kept[-1].supersedes(name):
+            continue
+        expected = kept[-1].last + 1 if kept else 0
+        if name.first != expected:
+            raise ChainError(
+                f"chain {name.chain} on the remote has no manifest that begins with point {expected}, "
+                f"but {name}; was it deleted or moved by hand?"
+            )
+        kept.append(name)
+    return chains

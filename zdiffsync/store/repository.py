@@ -24,7 +24,7 @@ from zdiffsync.external.rclone_read import cat
 from zdiffsync.store.secret import Secret
 from zdiffsync.store.store import Store
 
-FORMAT = 1
+FORMAT = 2
 _MARK = "zdiffsync.json"
 _MARK_LIMIT = 1 << 16
 _CANARY = "canary"
@@ -148,6 +148,11 @@ def _identify(remote: str, mark: bytes | None) -> tuple[str, str]:
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{_MARK} at {shown(remote)} is not one of ours; choose another place") from error
     what = f"the repository at {shown(remote)} has format {number}"
+    if number < FORMAT:
+        raise UsageError(
+            f"{what}, which only early versions of zdiffsync read; keep one of those for it, and begin anew "
+            "at another place"
+        )
     raise UsageError(f"{what}, this zdiffsync knows {FORMAT}; upgrade zdiffsync")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from zdiffsync.cli.main import group
 from zdiffsync.config.config import Config, DatasetConfig
+from zdiffsync.config.keep import KeepConfig
 from zdiffsync.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,12 @@ def _of_command(command: click.Command) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("title", "struct"), [("Keys", Config), ("Keys of a `[[dataset]]` table", DatasetConfig)]
+    ("title", "struct"),
+    [
+        ("Keys", Config),
+        ("Keys of a `[[dataset]]` table", DatasetConfig),
+        ("Keys of a `keep` table", KeepConfig),
+    ],
 )
 def test_every_key_is_documented_with_its_default(title, struct):
     rows = {key.strip("`"): cells for key, cells in _rows(_section("config.md", title)).items()}

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from zdiffsync.config.config import Config, DatasetConfig, default_path, load
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError, ExitCode
+from zdiffsync.maintain.duration import Duration
+from zdiffsync.maintain.policy import UNLIMITED, KeepRules
 
 NEEDED = 'remote = "r:b"\npassword_file = "/p"\n'
 DEFAULTS = {
@@ -19,7 +21,7 @@ DEFAULTS = {
     "state_dir": "/var/lib/zdiffsync", "staging_dir": None, "staging_space": "1GiB", "pack_size": "64MiB",
     "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": "7MiB", "base_every": "30d",
     "base_when_increments_exceed": 0.5, "transfers": 4, "bwlimit": None,
-    "cache_size": "1GiB",
+    "cache_size": "1GiB", "keep": None,
 }  # fmt: skip
 
 
@@ -54,7 +56,7 @@ def test_every_key_can_be_set(config):
         'exclude = ["*.o"]\nhost = "h"\nstate_dir = "~/s"\nstaging_dir = "~/t"\nstaging_space = 1000\n'
         'pack_size = "1M"\nlarge_file = "2.5k"\nmax_delta_depth = 0\nupload_rate = "1T"\nbase_every = "2w"\n'
         'base_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
-        'cache_size = "10G"\n'
+        'cache_size = "10G"\n[keep]\nlast = 3\n'
         '[[dataset]]\nname = "a/b c"\nrecursive = true\nexclude = ["x"]\n[[dataset]]\nname = "d"\n'
     )
     found = load(config(text))
@@ -71,6 +73,24 @@ def test_staging_lies_in_the_state_unless_told(config):
     assert load(config(NEEDED + 'state_dir = "/s"')).staging == Path("/s/staging")
 
 
+def test_a_dataset_has_its_own_rules_for_what_to_keep_or_those_for_all(config):
+    text = NEEDED + (
+        "[keep]\nlast = 3\nyearly = 'unlimited'\nwithin_daily = '1m2h'\ntags = ['a', 'b, c']\n"
+        "[[dataset]]\nname = 'a'\n[[dataset]]\nname = 'b'\nkeep = {daily = '7'}\n"
+        "[[dataset]]\nname = 'c'\n[dataset.keep]\n"
+    )
+    found = load(config(text))
+    rules = [found.keep_rules(item) for item in found.dataset]
+    assert rules == [
+        KeepRules(
+            last=3, yearly=UNLIMITED, within_daily=Duration(months=1, hours=2), tags=(("a",), ("b", "c"))
+        ),
+        KeepRules(daily=7),
+        KeepRules(),
+    ]
+    assert load(config(NEEDED)).keep_rules(DatasetConfig("a")) == KeepRules()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -82,6 +102,17 @@ def test_staging_lies_in_the_state_unless_told(config):
          "unknown key 'recursiv' in a [[dataset]] table; did you mean 'recursive'?"),
         (NEEDED + "[[dataset]]\nname = 'a'\nqqq = true",
          "unknown key 'qqq' in a [[dataset]] table; known keys: name, recursive, exclude"),
+        (NEEDED + "[keep]\ndayly = 1", "unknown key 'dayly' in a keep table; did you mean 'daily'?"),
+        (NEEDED + "[[dataset]]\nname = 'a'\nkeep = {zzz = 1}",
+         "unknown key 'zzz' in a keep table; known keys: last, hourly, daily"),
+        (NEEDED + "[keep]\nlast = -1", "last: -1 is no count; write a number or 'unlimited'"),
+        (NEEDED + "[keep]\nlast = 'all'", "last: 'all' is no count; write a number or 'unlimited'"),
+        (NEEDED + "[keep]\nlast = true", "keep.last"),
+        (NEEDED + "[keep]\nwithin = '2w'", "within: '2w' is no duration; write it like '1y5m7d2h'"),
+        (NEEDED + "[keep]\nwithin = 5", "keep.within"),
+        (NEEDED + "[keep]\ntags = 'a'", "keep.tags"),
+        (NEEDED + "[keep]\ntags = ['a,']", "tags: 'a,' has an empty tag among others"),
+        (NEEDED + "keep = 5", "keep"),
         ('password_file = "/p"', "key 'remote' is missing"),
         ('remote = "r:b"', "key 'password_file' is missing"),
         (NEEDED + "[[dataset]]\nrecursive = true", "key 'name' is missing"),

@@ -15,19 +15,22 @@ from typing import Any
 
 import msgspec
 
+from zdiffsync.config.keep import KeepConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
+from zdiffsync.maintain.policy import KeepRules
 
 _DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ %-]*")
 _SYSTEM = Path("/etc/zdiffsync/config.toml")
 
 
 class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One [[dataset]] table. `exclude` adds gitignore patterns to the global ones."""
+    """One [[dataset]] table. `exclude` adds gitignore patterns to the global ones, `keep` replaces it."""
 
     name: str
     recursive: bool = False
     exclude: list[str] = []
+    keep: KeepConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that `zfs` would take for an option, a snapshot or several arguments."""
@@ -55,6 +58,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     transfers: int = 4
     bwlimit: str | None = None
     cache_size: str | int = "1GiB"
+    keep: KeepConfig | None = None
 
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
@@ -85,6 +89,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return parse_duration(self.base_every)
         except ValueError as error:
             raise ValueError(f"base_every: {error}") from error
+
+    def keep_rules(self, dataset: DatasetConfig) -> KeepRules:
+        """Return what `forget` keeps of a dataset: its own rules, else those for all, else none."""
+        keep = self.keep if dataset.keep is None else dataset.keep
+        return KeepRules() if keep is None else keep.rules()
 
     @property
     def state(self) -> Path:
@@ -134,11 +143,15 @@ def load(path: Path) -> Config:
 def _explain(error: msgspec.ValidationError, values: dict[str, Any]) -> str:
     text = str(error)
     if match := re.search(r"unknown field `([^`]+)`", text):
-        in_dataset = "$.dataset" in text
-        known = [field.name for field in msgspec.structs.fields(DatasetConfig if in_dataset else Config)]
+        table: type[msgspec.Struct] = Config
+        place = ""
+        if ".keep`" in text:
+            table, place = KeepConfig, " in a keep table"
+        elif "$.dataset" in text:
+            table, place = DatasetConfig, " in a [[dataset]] table"
+        known = [field.name for field in msgspec.structs.fields(table)]
         close = difflib.get_close_matches(match[1], known, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(known)}"
-        place = " in a [[dataset]] table" if in_dataset else ""
         return f"unknown key '{match[1]}'{place}{hint}"
     if match := re.search(r"missing required field `([^`]+)`", text):
         return f"key '{match[1]}' is missing"

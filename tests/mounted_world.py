@@ -67,7 +67,7 @@ class World:
 
     def _configure(self):
         keys = {"remote": str(self.remote), "password_file": str(self.home / "password"),
-                "state_dir": str(self.state)}  # fmt: skip
+                "state_dir": str(self.state), "host": "host"}  # fmt: skip
         lines = [f"{key} = {json.dumps(value)}\n" for key, value in keys.items()]
         self.config.write_text("".join([*lines, '[[dataset]]\nname = "tank/data"\n']))
 
@@ -97,7 +97,7 @@ class World:
         descriptor = os.open(self.tree, os.O_RDONLY)
         with open_repository(str(self.remote), self.secret) as repository:
             summary = self._restic(repository.store).backup(
-                descriptor, parent=None, tags=("test",), host="host", time=datetime.now(UTC),
+                descriptor, parent=None, tags=("zdiffsync",), host="host", time=datetime.now(UTC),
                 exclude_file=None, progress=silent("base"), stall=60,
             )  # fmt: skip
             os.close(descriptor)
@@ -216,7 +216,7 @@ class World:
         header = Header(
             repository=repository.identifier, chain=self.chain, first=sequence, sequence=sequence, point=key,
             dataset=self.dataset, dataset_guid=1, host="host", snapshot=f"{self.dataset}@s{sequence}",
-            guid=100 + sequence, createtxg=100 + sequence, created_ns=now * 10**9,
+            guid=100 + sequence, createtxg=now, created_ns=now * 10**9,
             parent_guid=99 + sequence if sequence else None, restic=None if sequence else self._restic_id,
             base_ns=None if sequence else now * 10**9, excludes="0" * 16,
         )  # fmt: skip

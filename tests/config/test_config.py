@@ -21,7 +21,7 @@ DEFAULTS = {
     "state_dir": "/var/lib/zdiffsync", "staging_dir": None, "staging_space": "1GiB", "pack_size": "64MiB",
     "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": "7MiB", "base_every": "30d",
     "base_when_increments_exceed": 0.5, "transfers": 4, "bwlimit": None,
-    "cache_size": "1GiB", "keep": None,
+    "cache_size": "1GiB", "keep": None, "prune_grace": "20h", "prune_max_unused": 0.1,
 }  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_every_key_can_be_set(config):
         'exclude = ["*.o"]\nhost = "h"\nstate_dir = "~/s"\nstaging_dir = "~/t"\nstaging_space = 1000\n'
         'pack_size = "1M"\nlarge_file = "2.5k"\nmax_delta_depth = 0\nupload_rate = "1T"\nbase_every = "2w"\n'
         'base_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
-        'cache_size = "10G"\n[keep]\nlast = 3\n'
+        'cache_size = "10G"\nprune_grace = "2d"\nprune_max_unused = 0\n[keep]\nlast = 3\n'
         '[[dataset]]\nname = "a/b c"\nrecursive = true\nexclude = ["x"]\n[[dataset]]\nname = "d"\n'
     )
     found = load(config(text))
@@ -80,7 +80,7 @@ def test_a_dataset_has_its_own_rules_for_what_to_keep_or_those_for_all(config):
         "[[dataset]]\nname = 'c'\n[dataset.keep]\n"
     )
     found = load(config(text))
-    rules = [found.keep_rules(item) for item in found.dataset]
+    rules = [found.keep_rules(item.name) for item in found.dataset]
     assert rules == [
         KeepRules(
             last=3, yearly=UNLIMITED, within_daily=Duration(months=1, hours=2), tags=(("a",), ("b", "c"))
@@ -88,7 +88,7 @@ def test_a_dataset_has_its_own_rules_for_what_to_keep_or_those_for_all(config):
         KeepRules(daily=7),
         KeepRules(),
     ]
-    assert load(config(NEEDED)).keep_rules(DatasetConfig("a")) == KeepRules()
+    assert load(config(NEEDED)).keep_rules("a") == KeepRules()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from zdiffsync.external import zfs
 from zdiffsync.external.restic import BackupSummary, exclude_patterns
 from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.format.manifest import Header
+from zdiffsync.store.condemned import read_condemned
 
 _STALL = 3600.0  # seconds without a word from restic; it reports at least its progress
 
@@ -120,12 +121,20 @@ def _store_base(
     session: Session, header: Header, tree: SnapshotTree, found: Survey, choice: Choice
 ) -> _Stored:
     """Let restic store the tree, unless a broken-off run got that far or there is nothing it could store."""
-    if choice.finished_base is not None or not found.carried:
+    if not found.carried:
+        return _Stored(None)
+    if choice.finished_base is not None and _still_there(session, choice.finished_base):
         return _Stored(choice.finished_base)
     summary = _restic(session, header, tree, found, choice)
     if not summary.failed:
         session.catalog.journal.base_done(header.dataset, summary.snapshot_id)
     return _Stored(summary.snapshot_id, summary.bytes_read, summary.bytes_added_packed, tuple(summary.failed))
+
+
+def _still_there(session: Session, base: str) -> bool:
+    """Tell whether a prune on another host has neither deleted a base nor is going to."""
+    condemned = any(base in each.bases for each in read_condemned(session.store.data))
+    return not condemned and base in {each.id for each in session.restic.snapshots()}
 
 
 def _restic(

@@ -17,11 +17,13 @@ from zdiffsync.backup.point import PointBuilder, PointStats
 from zdiffsync.backup.session import Session
 from zdiffsync.backup.uploader import Uploader
 from zdiffsync.catalog.view import PointView
+from zdiffsync.errors import RemoteError
 from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.format.delta_pool import DeltaPool
-from zdiffsync.format.manifest import Header, ManifestWriter, PackRecord, read_manifest
+from zdiffsync.format.manifest import ContentRecord, Header, ManifestWriter, PackRecord, read_manifest
 from zdiffsync.model.entry import EntryType
-from zdiffsync.store.names import ManifestName
+from zdiffsync.store.condemned import read_condemned
+from zdiffsync.store.names import ManifestName, pack_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class PointCommit:
                     writer.add(pack)
                 outcome = Outcome(point, contents, self._uploaded, monotonic() - started)
                 writer.finish(extra_stats(outcome))
+            self._refuse_condemned()
             self._session.store.data.upload(stage, [str(manifest.relative_to(stage))], lambda _done: None)
             outcome = replace(outcome, manifest=manifest.stat().st_size)
             self._session.catalog.apply(read_manifest(manifest))
@@ -83,7 +86,7 @@ class PointCommit:
     ) -> tuple[PointStats, ContentStats]:
         settings, journal = self._session.settings, self._session.catalog.journal
         total = self._expected(changes)
-        done_packs, done_contents = journal.done(self._header.dataset)
+        done_packs, done_contents = self._resumable()
         self._packs += done_packs
         with (
             self._session.progress("reading", total) as reading,
@@ -119,6 +122,30 @@ class PointCommit:
                 builder.add(changes)
                 packer.flush()
         return builder.stats, contents.stats
+
+    def _resumable(self) -> tuple[list[PackRecord], dict[tuple[int, int], ContentRecord]]:
+        """Return what a broken-off run stored, without what a prune has deleted since or is going to."""
+        packs, contents = self._session.catalog.journal.done(self._header.dataset)
+        if not packs:
+            return [], {}
+        there = self._session.store.data.sizes("packs")
+        condemned = {pack for each in read_condemned(self._session.store.data) for pack in each.packs}
+        good = [
+            pack
+            for pack in packs
+            if pack.pack not in condemned and there.get(pack_name(pack.pack)) == pack.size
+        ]
+        names = {pack.pack for pack in good}
+        return good, {key: record for key, record in contents.items() if record.packs.keys() <= names}
+
+    def _refuse_condemned(self) -> None:
+        """Stop when a prune on another host has taken what this run uploaded for waste."""
+        packs = {pack.pack for pack in self._packs}
+        for each in read_condemned(self._session.store.data):
+            if packs & each.packs or self._header.restic in each.bases:
+                raise RemoteError(
+                    "a prune on another host is going to delete what this run has uploaded; run again"
+                )
 
     def _expected(self, changes: ChangeSet) -> int:
         """Return the bytes of the files that may have to be read."""

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zdiffsync.format.manifest import PackRecord
-from zdiffsync.format.windows import BlobRef
+from zdiffsync.format.windows import PACK_MAGIC, BlobRef
 from zdiffsync.store.names import new_pack_id, pack_name
-
-MAGIC = b"zdspack\x01"  # so that a stray pack can be told from noise
 
 
 class Packer:
@@ -51,7 +49,7 @@ class Packer:
         self._file = path.open("xb")
         self._size = 0
         self._digest = hashlib.sha256()
-        self._write(MAGIC)
+        self._write(PACK_MAGIC)
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None, "opened by put"

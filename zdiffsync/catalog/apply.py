@@ -162,7 +162,8 @@ class _Writer:
             case ContentRecord():
                 blob = record.blob or BlobRef("", 0, 0)
                 return {
-                    **common, "number": record.number, "size": record.size, "digest": record.digest,
+                    **common, "number": record.number, "sequence": self._sequence,
+                    "size": record.size, "digest": record.digest,
                     "windowed": record.windowed, "pack": blob.pack or None, "offset": blob.offset,
                     "length": blob.length, "source": record.source,
                     "source_path": record.source_path, "depth": record.depth,

@@ -26,6 +26,7 @@ from zdiffsync.catalog.schema import (
     VersionRow,
 )
 from zdiffsync.catalog.timeline import ChainRows
+from zdiffsync.catalog.upkeep import Upkeep
 from zdiffsync.catalog.values import row_entry
 from zdiffsync.catalog.view import PointView
 from zdiffsync.format.manifest import Header, Record, Summary
@@ -176,6 +177,12 @@ class Catalog:
         """Open the tree of a point."""
         with self._engine.connect() as connection:
             yield PointView(connection, point.chain_id, point.sequence)
+
+    @contextmanager
+    def upkeep(self) -> Iterator[Upkeep]:
+        """Open what forget and prune ask of whole chains."""
+        with self._engine.connect() as connection:
+            yield Upkeep(connection)
 
     @contextmanager
     def rows(self) -> Iterator[Callable[[int], ChainRows]]:

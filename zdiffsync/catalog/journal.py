@@ -92,6 +92,14 @@ class Journal:
                         contents[row.zfs_object, row.generation] = content
         return packs, contents
 
+    def in_work(self) -> tuple[set[str], set[str]]:
+        """Return the packs and restic snapshots of all unfinished runs, which no manifest names yet."""
+        with self._engine.connect() as connection:
+            records = connection.execute(select(JournalRow.record).where(JournalRow.zfs_object.is_(None)))
+            packs = {record["pack"] for record in records.scalars()}
+            bases = connection.execute(select(RunRow.restic).where(RunRow.restic.is_not(None))).scalars()
+            return packs, {base for base in bases if base}
+
     def clear(self, dataset: str) -> None:
         """Forget the dataset's unfinished run: it has committed, or can't be resumed."""
         with self._engine.begin() as connection:

@@ -124,6 +124,7 @@ class ContentRow(Base):
 
     chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[int]
     size: Mapped[int]
     digest: Mapped[str]
     windowed: Mapped[bool]

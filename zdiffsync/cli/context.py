@@ -75,17 +75,22 @@ class App:
         """The lock file of this configuration's state."""
         return self.config.state / "lock"
 
+    @property
+    def catalog_path(self) -> Path:
+        """The catalog's file."""
+        return self.config.state / "catalog.sqlite"
+
     @contextmanager
     def catalog(self) -> Iterator[Catalog]:
         """Open the catalog alone."""
-        with Catalog(self.config.state / "catalog.sqlite") as catalog:
+        with Catalog(self.catalog_path) as catalog:
             yield catalog
 
     @contextmanager
     def opened(self) -> Iterator["Opened"]:
         """Open remote, catalog and restic; an empty catalog is first filled from the remote."""
         config = self.config
-        with _opening(config) as repository, self.catalog() as catalog:
+        with open_configured(config) as repository, self.catalog() as catalog:
             if not catalog.manifests():
                 sync_catalog(repository.store.data, catalog, self.progress)
             yield Opened(config, repository, catalog, make_restic(config, repository))
@@ -97,7 +102,7 @@ class App:
         `planned`: what will be read is known, so the remote is read by whole blocks from the beginning.
         """
         config = self.config
-        with self.catalog() as catalog, LazyRepository(lambda: _opening(config)) as remote:
+        with self.catalog() as catalog, LazyRepository(lambda: open_configured(config)) as remote:
             if not catalog.manifests():
                 sync_catalog(remote.data, catalog, self.progress)
             cache = ObjectCache(config.cache / "objects", config.size("cache_size"))
@@ -136,7 +141,8 @@ class Reading:
     local: LocalSnapshots
 
 
-def _opening(config: Config) -> AbstractContextManager[Repository]:
+def open_configured(config: Config) -> AbstractContextManager[Repository]:
+    """Open the repository that the configuration names; raises what `open_repository` raises."""
     password = Secret.from_file(Path(config.password_file))
     return open_repository(
         config.remote, password,

@@ -18,11 +18,14 @@ from zdiffsync.cli.cat import cat
 from zdiffsync.cli.context import make_app
 from zdiffsync.cli.diff import diff
 from zdiffsync.cli.find import find
+from zdiffsync.cli.forget import forget
 from zdiffsync.cli.history import history
 from zdiffsync.cli.init import init
 from zdiffsync.cli.ls import ls
 from zdiffsync.cli.mount import mount
 from zdiffsync.cli.points import points
+from zdiffsync.cli.prune import prune
+from zdiffsync.cli.rebuild import rebuild
 from zdiffsync.cli.restore import restore
 from zdiffsync.cli.run import run
 from zdiffsync.cli.shells import register
@@ -56,7 +59,7 @@ def group(
 
 
 register()
-for command in (init, run, points, ls, find, history, diff, cat, restore, mount):
+for command in (init, run, points, ls, find, history, diff, cat, restore, mount, forget, prune, rebuild):
     group.add_command(command)
 
 

@@ -4,17 +4,18 @@ from dataclasses import asdict
 
 import click
 
-from zdiffsync.backup.contents import ContentSettings
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.run import NightlyRun
-from zdiffsync.backup.session import BackupSettings, DatasetPlan, Session
+from zdiffsync.backup.session import DatasetPlan
 from zdiffsync.cli import complete
-from zdiffsync.cli.context import App, Opened, pass_app
+from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.forget import retain
+from zdiffsync.cli.prune import prune_code
+from zdiffsync.cli.session import make_session
 from zdiffsync.cli.summary import run_summary
 from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError
 from zdiffsync.external.lock import exclusive
-from zdiffsync.format.delta_policy import DeltaPolicy
 
 
 @click.command()
@@ -33,14 +34,18 @@ def run(
     config = app.config
     plans = _plans(config, datasets)
     with exclusive(app.lock_path, "run"), app.opened() as opened:
-        nightly = NightlyRun(_session(app, opened), force_base=base, tags=tags, keep=keep)
+        session = make_session(app, opened)
+        nightly = NightlyRun(session, force_base=base, tags=tags, keep=keep)
         report = nightly.preview(plans) if dry_run else nightly.run(plans)
-    app.emit({**asdict(report), "exit_code": int(report.exit_code)})
-    summary = run_summary(report, dry_run=dry_run)
-    if app.quiet and report.exit_code:
+        retention = None if dry_run or report.failed else retain(config, session)
+    code = int(report.exit_code) or (prune_code(retention.rounds) if retention else 0)
+    retained = None if retention is None else retention.values()
+    app.emit({**asdict(report), "retention": retained, "exit_code": code})
+    summary = run_summary(report, dry_run=dry_run, retention=retention.lines() if retention else ())
+    if app.quiet and code:
         click.echo(summary, err=True)  # cron mails what stands here, so it must say what went wrong
     app.say(summary)
-    return int(report.exit_code)
+    return code
 
 
 def _plans(config: Config, names: tuple[str, ...]) -> list[DatasetPlan]:
@@ -54,23 +59,3 @@ def _plans(config: Config, names: tuple[str, ...]) -> list[DatasetPlan]:
         for item in config.dataset
         if not names or item.name in names
     ]
-
-
-def _session(app: App, opened: Opened) -> Session:
-    config = opened.config
-    settings = BackupSettings(
-        staging=config.staging,
-        staging_space=config.size("staging_space"),
-        pack_size=config.size("pack_size"),
-        contents=ContentSettings(
-            large_file=config.size("large_file"),
-            max_depth=config.max_delta_depth,
-            policy=DeltaPolicy(upload_bytes_per_second=float(config.size("upload_rate"))),
-        ),
-        base_every=config.base_age(),
-        base_when_increments_exceed=config.base_when_increments_exceed,
-    )
-    return Session(
-        opened.repository.identifier, config.host, opened.repository.store, opened.catalog, opened.restic,
-        settings, app.progress,
-    )  # fmt: skip

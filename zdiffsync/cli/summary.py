@@ -1,5 +1,7 @@
 """The words a run ends with. Rule: what changed, what it cost, and everything that is not as it should be."""
 
+from collections.abc import Sequence
+
 import humanize
 
 from zdiffsync.backup.report import PointReport, RunReport
@@ -17,12 +19,13 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def run_summary(report: RunReport, *, dry_run: bool) -> str:
-    """Return the report of a run as text."""
+def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = ()) -> str:
+    """Return the report of a run as text; `retention`: what was forgotten and pruned after it."""
     lines = [line for point in report.points for line in _point(point, dry_run=dry_run)]
     lines += [f"not covered: {name} {reason}" for name, reason in report.not_covered]
     lines += [f"left over: {name}: {reason}" for name, reason in report.left_over.items()]
     lines += [f"FAILED: {name}: {reason}" for name, reason, _code in report.failed]
+    lines += retention
     lines.append(f"{'dry run' if dry_run else 'done'} in {report.seconds:.1f} s")
     return "\n".join(lines)
 

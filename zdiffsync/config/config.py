@@ -19,6 +19,7 @@ from zdiffsync.config.keep import KeepConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
 from zdiffsync.maintain.policy import KeepRules
+from zdiffsync.maintain.prune import PruneSettings
 
 _DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ %-]*")
 _SYSTEM = Path("/etc/zdiffsync/config.toml")
@@ -59,12 +60,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     bwlimit: str | None = None
     cache_size: str | int = "1GiB"
     keep: KeepConfig | None = None
+    prune_grace: str | int = "20h"
+    prune_max_unused: float = 0.1
 
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
         for key in ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size"):
             if self.size(key) < 1:
                 raise ValueError(f"{key} must be at least 1 byte")
+        if self.prune_settings().grace < timedelta():
+            raise ValueError("prune_grace must not be negative")
+        if not 0 <= self.prune_max_unused <= 1:
+            raise ValueError("prune_max_unused must be from 0 to 1")
         if self.base_age() < timedelta():
             raise ValueError("base_every must not be negative")
         if not self.host:
@@ -83,6 +90,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from error
 
+    def prune_settings(self) -> PruneSettings:
+        """Return when prune deletes and writes anew."""
+        try:
+            return PruneSettings(parse_duration(self.prune_grace), self.prune_max_unused)
+        except ValueError as error:
+            raise ValueError(f"prune_grace: {error}") from error
+
     def base_age(self) -> timedelta:
         """Return `base_every`."""
         try:
@@ -90,9 +104,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         except ValueError as error:
             raise ValueError(f"base_every: {error}") from error
 
-    def keep_rules(self, dataset: DatasetConfig) -> KeepRules:
-        """Return what `forget` keeps of a dataset: its own rules, else those for all, else none."""
-        keep = self.keep if dataset.keep is None else dataset.keep
+    def keep_rules(self, dataset: str) -> KeepRules:
+        """Return what `forget` keeps of a dataset: its own table's rules, else those for all, else none."""
+        tables = [
+            item
+            for item in self.dataset
+            if item.name == dataset or (item.recursive and dataset.startswith(item.name + "/"))
+        ]
+        nearest = max(tables, key=lambda item: len(item.name), default=None)
+        keep = self.keep if nearest is None or nearest.keep is None else nearest.keep
         return KeepRules() if keep is None else keep.rules()
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+PACK_MAGIC = b"zdspack\x01"  # begins every pack, so that a stray one can be told from noise
 DIGEST_SIZE = 16
 _NO_DIGEST = bytes(DIGEST_SIZE)
 _DIGESTED = 0x80

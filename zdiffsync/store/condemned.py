@@ -1,0 +1,60 @@
+"""What prune is going to delete: lists of objects that nothing refers to, each with its time.
+
+Written by prune, which deletes only what has been on a list for a while; read by every run before it
+commits. So a run on another host that uploaded packs not yet in any manifest either commits before they
+are deleted or notices. Rule: whoever finds an object on a list does not begin to refer to it.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from zdiffsync.errors import IntegrityError, ObjectMissingError
+from zdiffsync.store.area import Area
+
+_FOLDER = "condemned"
+_NAME = re.compile(rf"{_FOLDER}/([0-9]{{8}}T[0-9]{{6}}Z)-[0-9a-f]{{8}}")
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Condemned:
+    """One list: ids of packs and of restic snapshots, condemned at `time`; `name` is its object."""
+
+    name: str
+    time: datetime
+    packs: frozenset[str]
+    bases: frozenset[str]
+
+
+def read_condemned(area: Area) -> list[Condemned]:
+    """Return all lists, oldest first. Raises RemoteError, IntegrityError for one that is none."""
+    return sorted(_lists(area), key=lambda each: each.time)
+
+
+def _lists(area: Area) -> Iterator[Condemned]:
+    for name in area.sizes(_FOLDER):
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise IntegrityError(f"{name} on the remote is no list of prune's; move it away")
+        try:
+            content = json.loads(area.read_all(name))
+            yield Condemned(
+                name, datetime.strptime(match[1], _TIME).replace(tzinfo=UTC), frozenset(content["packs"]),
+                frozenset(content["bases"]),
+            )  # fmt: skip
+        except ObjectMissingError:
+            continue  # another prune is done with it
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"{name} on the remote is damaged: {error}; delete it, prune makes it again"
+            ) from error
+
+
+def condemn(area: Area, packs: frozenset[str], bases: frozenset[str]) -> None:
+    """Write a list. Raises RemoteError."""
+    name = f"{_FOLDER}/{datetime.now(UTC).strftime(_TIME)}-{secrets.token_hex(4)}"
+    area.put(name, json.dumps({"packs": sorted(packs), "bases": sorted(bases)}).encode())

@@ -1,4 +1,5 @@
-"""Random histories all the way round: real runs to a real remote, every point restored and compared.
+"""Random histories all the way round: real runs to a real remote, points forgotten, space freed, the
+catalog made again; every point that is left restored and compared.
 
 The slow brother of test_reconcile.py. The suite plays the same histories every time;
 ZDIFFSYNC_EXAMPLES=… plays so many new ones.
@@ -32,7 +33,7 @@ from oracle import differences, states
 pytestmark = pytest.mark.zfs
 
 EXAMPLES = int(os.environ.get("ZDIFFSYNC_EXAMPLES", "2"))
-MOST_POINTS = 4
+MOST_POINTS = 5
 MOST_BASES = 2
 CHANGES = st.tuples(st.integers(40, 80), st.integers(0, 2**32 - 1))
 
@@ -85,6 +86,24 @@ class History(RuleBasedStateMachine):
     def run_base(self) -> None:
         self.bases += 1
         self.make_point("--base")
+
+    @precondition(lambda self: self.forgettable())
+    @rule(seed=st.integers(0, 2**32 - 1), now=st.booleans())
+    def forget(self, seed: int, now: bool) -> None:
+        points = self.forgettable()
+        gone = random.Random(seed).sample(points, min(2, len(points)))
+        self.machine.cli("forget", *(point["point"] for point, _ in gone))
+        self.points = [each for each in self.points if each not in gone]
+        self.machine.cli("prune", "--max-unused", "0", *(["--now"] if now else []))
+
+    def forgettable(self) -> list[tuple[dict[str, str], str]]:
+        newest = {point["dataset"]: point["point"] for point, _ in self.points}
+        return [each for each in self.points if each[0]["point"] not in newest.values()]
+
+    @precondition(lambda self: self.moments > 2)
+    @rule()
+    def rebuild(self) -> None:
+        self.machine.cli("rebuild")
 
     def play(self, names: tuple[str, ...], changes: tuple[int, int]) -> None:
         count, seed = changes
@@ -143,7 +162,7 @@ def test_every_point_of_a_random_history_comes_back(pool: str, tmp_path: Path) -
             History,
             settings=settings(
                 max_examples=EXAMPLES, derandomize="ZDIFFSYNC_EXAMPLES" not in os.environ,
-                stateful_step_count=7, deadline=None, database=None, print_blob=True,
+                stateful_step_count=10, deadline=None, database=None, print_blob=True,
                 phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
             ),
         )  # fmt: skip

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from time import sleep
 
 from zdiffsync.catalog.catalog import Catalog
-from zdiffsync.errors import ChainError, IntegrityError, ObjectMissingError
+from zdiffsync.errors import ChainError, IntegrityError, ObjectMissingError, ZdiffsyncError
 from zdiffsync.format.manifest import Header, Record, Summary, read_manifest
 from zdiffsync.model.progress import Progress, ProgressFactory
 from zdiffsync.store.names import ManifestName, current_manifests, parse_manifest_name
@@ -26,7 +26,8 @@ def sync_catalog(area: ReadableArea, catalog: Catalog, progress: ProgressFactory
     """Take in every manifest of the encrypted area that the catalog lacks; return how many.
 
     Points whose manifests are gone leave the catalog. Raises RemoteError, IntegrityError for a damaged
-    manifest, ChainError for a missing one, UsageError for one of another format.
+    manifest, ChainError for a missing one, UsageError for one of another format; a chain that has such a
+    one keeps no other from being taken in.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -40,10 +41,11 @@ def _sync(area: ReadableArea, catalog: Catalog, progress: ProgressFactory) -> in
     known: dict[str, set[ManifestName]] = {}
     for name in catalog.manifests():
         known.setdefault(name.chain, set()).add(name)
-    current = _current(area, known)
+    problems: list[ZdiffsyncError] = []
+    current = _current(_listed(area, known), problems)
     for chain in known.keys() - current.keys():
         catalog.remove_chain(chain)
-    changed = {chain: names for chain, names in current.items() if known.get(chain) != set(names)}
+    changed = {chain: names for chain, names in current.items() if names and known.get(chain) != set(names)}
     missing = {
         chain: names if _anew(known, chain, names) else names[len(known.get(chain, ())) :]
         for chain, names in changed.items()
@@ -52,7 +54,12 @@ def _sync(area: ReadableArea, catalog: Catalog, progress: ProgressFactory) -> in
     if count:
         with progress("reading manifests", count, unit="points") as bar:
             for chain, names in missing.items():
-                _take_in(area, catalog, names, bar, anew=_anew(known, chain, names))
+                try:
+                    _take_in(area, catalog, names, bar, anew=_anew(known, chain, names))
+                except (IntegrityError, ChainError) as error:
+                    problems.append(error)
+    if problems:
+        raise problems[0]
     return count
 
 
@@ -61,12 +68,26 @@ def _anew(known: dict[str, set[ManifestName]], chain: str, names: list[ManifestN
     return bool(names) and names[0].first == 0 and not known.get(chain, set()) <= set(names)
 
 
-def _current(area: ReadableArea, known: dict[str, set[ManifestName]]) -> _Chains:
-    """Return the manifests that hold: listed, or known and there though not listed yet."""
+def _listed(area: ReadableArea, known: dict[str, set[ManifestName]]) -> set[ManifestName]:
+    """Return the manifests that are there: listed, or known and there though not listed yet."""
     listed = {parse_manifest_name(name) for name in area.sizes("points")}
     for names in known.values():
         listed |= {name for name in names - listed if area.size(str(name)) is not None}
-    return current_manifests(listed)
+    return listed
+
+
+def _current(listed: set[ManifestName], problems: list[ZdiffsyncError]) -> _Chains:
+    """Return the manifests that hold by chain, none of a chain in which one is missing."""
+    found: _Chains = {}
+    for name in listed:
+        found.setdefault(name.chain, []).append(name)
+    for chain, names in found.items():
+        try:
+            found[chain] = current_manifests(names)[chain]
+        except ChainError as error:
+            found[chain] = []
+            problems.append(error)
+    return found
 
 
 def _take_in(

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session as SqlSession
 
 from zdiffsync.catalog.apply import apply_manifest, empty_chain, remove_chain
 from zdiffsync.catalog.database import open_engine
+from zdiffsync.catalog.holders import Holders
 from zdiffsync.catalog.journal import Journal
+from zdiffsync.catalog.relations import Breach, breaches
 from zdiffsync.catalog.schema import (
     ChainRow,
     ContentRow,
@@ -189,6 +191,17 @@ class Catalog:
         """Open the rows of chains over all their points: what is yielded gives those of a chain by its id."""
         with self._engine.connect() as connection:
             yield partial(ChainRows, connection)
+
+    @contextmanager
+    def holders(self) -> Iterator[Holders]:
+        """Open what tells who needs which contents and packs."""
+        with self._engine.connect() as connection:
+            yield Holders(connection)
+
+    def breaches(self) -> list[Breach]:
+        """Return what of all chains does not fit together."""
+        with self._engine.connect() as connection:
+            return list(breaches(connection))
 
     def ledger(self, point: Point) -> dict[tuple[int, int], tuple[bytes, ...]]:
         """Return the chain's ledger: the paths of objects with several names, by (object, generation)."""

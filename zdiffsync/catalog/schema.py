@@ -120,7 +120,11 @@ class ContentRow(Base):
     """A stored content and where its blob lies (see format.manifest.ContentRecord)."""
 
     __tablename__ = "content"
-    __table_args__ = (Index("content_digest", "chain", "digest"), Index("content_pack", "pack"))
+    __table_args__ = (
+        Index("content_digest", "chain", "digest"),
+        Index("content_pack", "pack"),
+        Index("content_source", "chain", "source"),
+    )
 
     chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)

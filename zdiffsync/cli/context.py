@@ -87,11 +87,11 @@ class App:
             yield catalog
 
     @contextmanager
-    def opened(self) -> Iterator["Opened"]:
-        """Open remote, catalog and restic; an empty catalog is first filled from the remote."""
+    def opened(self, *, fill: bool = True) -> Iterator["Opened"]:
+        """Open remote, catalog and restic; an empty catalog is first filled from the remote, if wanted."""
         config = self.config
         with open_configured(config) as repository, self.catalog() as catalog:
-            if not catalog.manifests():
+            if fill and not catalog.manifests():
                 sync_catalog(repository.store.data, catalog, self.progress)
             yield Opened(config, repository, catalog, make_restic(config, repository))
 

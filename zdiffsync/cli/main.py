@@ -15,6 +15,7 @@ import click
 
 from zdiffsync import __version__
 from zdiffsync.cli.cat import cat
+from zdiffsync.cli.check import check
 from zdiffsync.cli.context import make_app
 from zdiffsync.cli.diff import diff
 from zdiffsync.cli.find import find
@@ -59,7 +60,10 @@ def group(
 
 
 register()
-for command in (init, run, points, ls, find, history, diff, cat, restore, mount, forget, prune, rebuild):
+_COMMANDS = (
+    init, run, points, ls, find, history, diff, cat, restore, mount, check, forget, prune, rebuild,
+)  # fmt: skip
+for command in _COMMANDS:
     group.add_command(command)
 
 

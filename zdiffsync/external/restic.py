@@ -289,10 +289,11 @@ class Restic:
     def check(self, read_data_subset: str | None) -> None:
         """Check the repository's structure, and with e.g. "5%", "2G" or "1/7" the bytes of that part.
 
+        Takes no lock, so a backup can go on; what changes meanwhile can look like damage.
         Raises IntegrityError with restic's finding when something is damaged or missing.
         """
         options = [] if read_data_subset is None else [f"--read-data-subset={read_data_subset}"]
-        self._runner.unlocking(lambda: self._maintain("check", "--json", *options))
+        self._maintain("check", "--json", "--no-lock", *options)
 
     def _maintain(self, *arguments: str) -> None:
         done = self._runner.attempt(*arguments, timeout=_LONG)

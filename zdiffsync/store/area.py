@@ -103,6 +103,10 @@ class Area:
         """Return a whole object. Raises like `read`, but cannot notice a cut at a block's end."""
         return b"".join(self._chunks(name))
 
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a whole object as they come; like `read_all`."""
+        return self._chunks(name)
+
     def download(self, name: str, path: Path, progress: Callable[[int], None]) -> None:
         """Write a whole object to a new private file at `path`, or leave none; like `read_all`.
 

@@ -46,6 +46,8 @@ _FIRST = 1_764_000_000  # seconds; the first point's time
 class World:
     """`tree` is the live dataset; `points` the keys of its points, `expected` what each holds."""
 
+    policy = DeltaPolicy()
+
     def __init__(self, home):
         self.home, self.tree, self.expected = home, home / "tree", home / "expected"
         self.remote, self.state, self.config = home / "remote", home / "state", home / "config.toml"
@@ -197,7 +199,7 @@ class World:
                 old = reader.open(source, path)
             sink = CountingSink(packer)
             encoded = encode_windows(
-                new, old, sink, extents=None, data_ranges=None, pool=pool, policy=DeltaPolicy(),
+                new, old, sink, extents=None, data_ranges=None, pool=pool, policy=self.policy,
                 progress=lambda _done: None,
             )  # fmt: skip
         blob = sink.put(encoded.table)

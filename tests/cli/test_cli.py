@@ -194,7 +194,7 @@ def test_init_from_nothing(capfd, home):
     assert "without it nobody can restore" in out
     assert len(password.read_text().strip()) >= 40
     assert password.read_text().strip() not in out
-    assert sorted(os.listdir(remote)) == ["data", "restic", "zdiffsync.json"]
+    assert sorted(os.listdir(remote)) == ["RECOVERY.md", "data", "recover.py", "restic", "zdiffsync.json"]
     code, out, err = call(capfd, "points")
     assert (code, err) == (0, "")
     assert out == "no restore points yet; make one with zdiffsync run\n"

@@ -6,15 +6,14 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from clean_machine import CleanMachine
 from mounted_world import World
 from oracle import differences
-from zdiffsync.external.rclone_env import find_rclone
 from zdiffsync.format.delta_policy import DeltaPolicy
 from zdiffsync.format.delta_table import decode_windows
 from zdiffsync.format.manifest import ContentRecord, decode
@@ -25,7 +24,6 @@ from zdiffsync.store.names import ManifestName, pack_name
 from zdiffsync.store.repository import open_repository
 
 KIB, MIB = 1 << 10, 1 << 20
-SCRIPT = Path(recover.__file__)
 # A line so slow that bsdiff always pays.
 SLOW_LINE = DeltaPolicy(window=256 * KIB, upload_bytes_per_second=1.0)
 
@@ -121,52 +119,18 @@ def own(world, tmp_path):
     return world.copy(tmp_path / "own")
 
 
-class Clean:
-    """A machine that has what recover.py needs, and nothing else; `how` zstd comes to it."""
-
-    def __init__(self, home, how):
-        self.bin, self.env = home / "bin", {"HOME": str(home), "PATH": str(home / "bin")}
-        self.bin.mkdir(parents=True)
-        self.options = ["-S"]
-        self.link("rclone", find_rclone())
-        self.link("restic", shutil.which("restic"))
-        if how == "program":
-            self.link("zstd", shutil.which("zstd"))
-            self.options = ["-I", "-S"]
-        elif how == "module" and sys.version_info < (3, 14):
-            from backports import zstd  # noqa: PLC0415 - newer Pythons have their own
-
-            modules = home / "modules"
-            modules.mkdir()
-            (modules / "backports").symlink_to(Path(zstd.__file__).parent.parent)
-            self.env["PYTHONPATH"] = str(modules)
-
-    def link(self, name, program):
-        (self.bin / name).symlink_to(program)
-
-    def run(self, world, *arguments, password=None):
-        """Run recover.py; return exit code, stdout, stderr."""
-        command = [
-            os.path.realpath(sys.executable),
-            *self.options,
-            str(SCRIPT),
-            "--remote",
-            str(world.remote),
-        ]
-        command += ["--password-file", str(password or world.home / "password"), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, env=self.env, timeout=120)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-    def restore(self, world, sequence, target, *path):
-        """Restore a point; return exit code and stderr."""
-        code, out, err = self.run(world, "restore", world.points[sequence], "--to", str(target), *path)
-        assert out == ""
-        return code, err
+def machine(world, home, how="program"):
+    return CleanMachine(home / "clean", world.remote, world.home / "password", how)
 
 
 @pytest.fixture
-def clean(tmp_path):
-    return Clean(tmp_path / "clean", "program")
+def clean(world, tmp_path):
+    return machine(world, tmp_path)
+
+
+@pytest.fixture
+def clean_of_own(own, tmp_path):
+    return machine(own, tmp_path)
 
 
 def expected(world, sequence):
@@ -212,10 +176,10 @@ def pack_path(world, pack):
 
 @pytest.mark.parametrize("how", ["program", "module"])
 def test_every_point_is_restored_on_a_machine_with_nothing_else(world, tmp_path, how):
-    clean = Clean(tmp_path / "clean", how)
+    clean = machine(world, tmp_path, how)
     for sequence in range(len(world.points)) if how == "program" else (0, 4):
         target = tmp_path / f"to {sequence}"
-        code, err = clean.restore(world, sequence, target)
+        code, err = clean.restore(world.points[sequence], target)
         assert (code, failed(err)) == (0, set()), err
         assert differences(expected(world, sequence), target) == []
 
@@ -235,11 +199,11 @@ def test_the_points_have_deltas_of_all_kinds_over_several_depths(world):
 
 
 def test_points_and_directories_are_listed(world, clean):
-    code, out, _ = clean.run(world, "points")
+    code, out, _ = clean.run("points")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[1:]] == world.points
     assert all(line.endswith("tank/data") for line in out.splitlines()[1:])
-    code, out, err = clean.run(world, "ls", world.points[4], "docs")
+    code, out, err = clean.run("ls", world.points[4], "docs")
     assert (code, err) == (0, "")
     names = {os.fsdecode(name) for name in os.listdir(os.fsencode(expected(world, 4)) + b"/docs")}
     assert sorted(line[38:] for line in out.splitlines()) == sorted(
@@ -253,7 +217,7 @@ def test_points_and_directories_are_listed(world, clean):
     "path", ["docs", "docs/shallow", "docs/shallow/er/note", "image", "docs/inv\udcff\nname", "fifo"]
 )
 def test_a_single_path_is_restored(world, tmp_path, clean, path):
-    code, err = clean.restore(world, 4, tmp_path / "to", path)
+    code, err = clean.restore(world.points[4], tmp_path / "to", path)
     assert code == 0, err
     name = path.rpartition("/")[2]
     assert os.listdir(tmp_path / "to") == [name]
@@ -265,26 +229,26 @@ def test_a_single_path_is_restored(world, tmp_path, clean, path):
 
 
 def test_a_dataset_means_its_newest_point(world, tmp_path, clean):
-    code, _, _ = clean.run(world, "restore", "tank/data", "--to", str(tmp_path / "to"))
+    code, _, _ = clean.run("restore", "tank/data", "--to", str(tmp_path / "to"))
     assert code == 0
     assert differences(expected(world, 5), tmp_path / "to") == []
 
 
 @pytest.mark.parametrize("path", ["docs/nothing", "link", "image/below"])
 def test_a_path_that_the_point_lacks_is_said_to_be_missing(world, tmp_path, clean, path):
-    code, err = clean.restore(world, 4, tmp_path / "to", path)
+    code, err = clean.restore(world.points[4], tmp_path / "to", path)
     assert code == 2
     assert f"recover: the point has no {path}" in err
     assert os.listdir(tmp_path / "to") == [] if (tmp_path / "to").exists() else True
 
 
-def test_a_damaged_pack_costs_what_lies_in_it_and_names_it(own, tmp_path, clean):
+def test_a_damaged_pack_costs_what_lies_in_it_and_names_it(own, tmp_path, clean_of_own):
     first = next(record.blob for record in contents(own, 4) if record.size == 700_000)
     path = pack_path(own, first.pack)
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
     path.write_bytes(data)
-    code, err = clean.restore(own, 4, tmp_path / "to")
+    code, err = clean_of_own.restore(own.points[4], tmp_path / "to")
     assert code == 1
     names = failed(err)
     assert names
@@ -293,7 +257,7 @@ def test_a_damaged_pack_costs_what_lies_in_it_and_names_it(own, tmp_path, clean)
 
 
 @pytest.mark.parametrize("cut", ["gone", "short"])
-def test_a_pack_that_is_gone_or_cut_costs_what_lay_there(own, tmp_path, clean, cut):
+def test_a_pack_that_is_gone_or_cut_costs_what_lay_there(own, tmp_path, clean_of_own, cut):
     pack = next(record.blob.pack for record in contents(own, 4) if record.size == 700_000)
     path = pack_path(own, pack)
     if cut == "gone":
@@ -301,41 +265,40 @@ def test_a_pack_that_is_gone_or_cut_costs_what_lay_there(own, tmp_path, clean, c
     else:
         with path.open("r+b") as file:
             file.truncate(32 + 3 * (64 * KIB + 16))  # a cut between crypt's blocks looks whole to it
-    code, err = clean.restore(own, 4, tmp_path / "to")
+    code, err = clean_of_own.restore(own.points[4], tmp_path / "to")
     assert code == 1
     assert failed(err)
     assert wrong(own, 4, tmp_path / "to") - {r"docs/large 0"} <= failed(err)
     assert pack in err
 
 
-def test_what_restic_cannot_read_is_named_and_the_rest_restored(own, tmp_path, clean):
+def test_what_restic_cannot_read_is_named_and_the_rest_restored(own, tmp_path, clean_of_own):
     largest = max((own.remote / "restic/data").rglob("*/*"), key=lambda path: path.stat().st_size)
     with largest.open("r+b") as file:
         file.seek(largest.stat().st_size // 2)
         file.write(bytes(1000))
-    code, err = clean.restore(own, 0, tmp_path / "to")
+    code, err = clean_of_own.restore(own.points[0], tmp_path / "to")
     assert code == 1, err
     assert failed(err)
     assert wrong(own, 0, tmp_path / "to") == failed(err)
     assert "restic says" in err
 
 
-def test_a_wrong_password_is_one_sentence(world, tmp_path, clean):
+def test_a_wrong_password_is_one_sentence(tmp_path, clean):
     (tmp_path / "password").write_text("wrong horse\n")
-    code, out, err = clean.run(world, "points", password=tmp_path / "password")
+    code, out, err = clean.run("points", password=tmp_path / "password")
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert err.startswith(f"recover: the password in {tmp_path}/password does not open the backup at ")
 
 
 def test_where_there_is_no_backup_it_says_so(world, tmp_path, clean):
-    code, _, err = clean.run(world, "points", password=tmp_path / "none")
+    code, _, err = clean.run("points", password=tmp_path / "none")
     assert code == 2
     assert "No such file or directory" in err
     shutil.copytree(world.remote, tmp_path / "remote")
     (tmp_path / "remote/zdiffsync.json").unlink()
-    other = type("Elsewhere", (), {"remote": tmp_path / "remote", "home": world.home})
-    code, _, err = clean.run(other, "points")
+    code, _, err = clean.run("points", remote=tmp_path / "remote")
     assert code == 2
     assert "there is no zdiffsync backup at" in err
 
@@ -347,11 +310,11 @@ def test_without_a_program_it_stops_and_then_goes_on(world, tmp_path, clean):
         ("restic", "restic"),
     ):
         (clean.bin / name).rename(clean.bin / "hidden")
-        code, err = clean.restore(world, 2, tmp_path / "to")
+        code, err = clean.restore(world.points[2], tmp_path / "to")
         assert code == 2
         assert f"recover: {words}" in err
         (clean.bin / "hidden").rename(clean.bin / name)
-    assert clean.restore(world, 2, tmp_path / "to")[0] == 0
+    assert clean.restore(world.points[2], tmp_path / "to")[0] == 0
     assert differences(expected(world, 2), tmp_path / "to") == []
 
 
@@ -359,34 +322,34 @@ def test_it_does_not_write_among_files_that_are_there(world, tmp_path, clean):
     target = tmp_path / "to"
     target.mkdir()
     (target / "docs").touch()
-    assert clean.restore(world, 2, target)[0] == 2
-    assert clean.restore(world, 2, target, "docs")[0] == 2
-    assert clean.restore(world, 2, target, "fifo")[0] == 0
+    assert clean.restore(world.points[2], target)[0] == 2
+    assert clean.restore(world.points[2], target, "docs")[0] == 2
+    assert clean.restore(world.points[2], target, "fifo")[0] == 0
     assert sorted(os.listdir(target)) == ["docs", "fifo"]
 
 
-def test_bytes_known_to_be_lost_are_named(own, tmp_path, clean):
+def test_bytes_known_to_be_lost_are_named(own, tmp_path, clean_of_own):
     rewrite(own, 4, b'"blob":[', b'"blob":null,"was":[')
-    code, err = clean.restore(own, 4, tmp_path / "to")
+    code, err = clean_of_own.restore(own.points[4], tmp_path / "to")
     assert code == 1
     assert "FAILED docs/large 0: its bytes are known to be lost" in err
     assert wrong(own, 4, tmp_path / "to") == failed(err)
 
 
-def test_a_gap_in_a_chain_costs_what_comes_after_it(own, tmp_path, clean):
+def test_a_gap_in_a_chain_costs_what_comes_after_it(own, tmp_path, clean_of_own):
     (own.remote / f"data/points/{own.chain}/000003-000003.0.manifest").unlink()
-    code, out, err = clean.run(own, "points")
+    code, out, err = clean_of_own.run("points")
     assert code == 1
     assert [line.split()[0] for line in out.splitlines()[1:]] == own.points[:3]
     assert f"FAILED the points of chain {own.chain} from 000004-000004.0.manifest on" in err
-    assert clean.restore(own, 2, tmp_path / "to")[0] == 1
+    assert clean_of_own.restore(own.points[2], tmp_path / "to")[0] == 1
     assert differences(expected(own, 2), tmp_path / "to") == []
 
 
-def test_superseded_manifests_are_ignored(own, clean):
+def test_superseded_manifests_are_ignored(own, clean_of_own):
     rewrite(own, 2, revision=3)
     rewrite(own, 2, b'"end"', b'"damaged"', revision=1)
-    code, out, err = clean.run(own, "points")
+    code, out, err = clean_of_own.run("points")
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()[1:]] == own.points
 
@@ -401,10 +364,10 @@ def test_superseded_manifests_are_ignored(own, clean):
         (b'"type":"f"', b'"type":"x"'),
     ],
 )
-def test_a_manifest_that_is_not_right_is_no_point(own, tmp_path, clean, old, new):
+def test_a_manifest_that_is_not_right_is_no_point(own, tmp_path, clean_of_own, old, new):
     rewrite(own, 1, old, new)
-    code, err = clean.restore(own, 1, tmp_path / "to")
+    code, err = clean_of_own.restore(own.points[1], tmp_path / "to")
     assert code == 2
     assert err.count("\n") <= 2
-    code, out, _ = clean.run(own, "points")
+    code, out, _ = clean_of_own.run("points")
     assert own.points[0] in out

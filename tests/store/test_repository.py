@@ -27,7 +27,7 @@ def test_what_was_made_opens_again(root):
         assert repository.identifier == mark["repository"]
         assert repository.created == mark["created"]
         assert repository.store.data.sizes("") == {"canary": 64}
-    assert sorted(os.listdir(root)) == ["data", "zdiffsync.json"]
+    assert sorted(os.listdir(root)) == ["RECOVERY.md", "data", "recover.py", "zdiffsync.json"]
 
 
 def test_there_is_none(tmp_path):

@@ -94,13 +94,15 @@ def point_report(
 class RunReport:
     """The whole run: its points, the datasets it does not cover, and those that failed.
 
-    `left_over` are snapshots of ours that could not be destroyed, and why.
+    `left_over` are snapshots of ours that could not be destroyed, and why; `recovery` says why the recovery
+    files on the remote could not be brought up to date.
     """
 
     points: list[PointReport] = field(default_factory=list)
     not_covered: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, str, ExitCode]] = field(default_factory=list)
     left_over: dict[str, str] = field(default_factory=dict)
+    recovery: str | None = None
     seconds: float = 0.0
 
     @property

@@ -22,6 +22,7 @@ from zdiffsync.cli.find import find
 from zdiffsync.cli.forget import forget
 from zdiffsync.cli.history import history
 from zdiffsync.cli.init import init
+from zdiffsync.cli.kit import kit
 from zdiffsync.cli.ls import ls
 from zdiffsync.cli.mount import mount
 from zdiffsync.cli.points import points
@@ -61,7 +62,7 @@ def group(
 
 register()
 _COMMANDS = (
-    init, run, points, ls, find, history, diff, cat, restore, mount, check, forget, prune, rebuild,
+    init, run, points, ls, find, history, diff, cat, restore, mount, check, forget, prune, rebuild, kit,
 )  # fmt: skip
 for command in _COMMANDS:
     group.add_command(command)

@@ -16,6 +16,7 @@ from zdiffsync.cli.summary import run_summary
 from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError
 from zdiffsync.external.lock import exclusive
+from zdiffsync.store.recovery_files import refresh_recovery_files
 
 
 @click.command()
@@ -37,6 +38,11 @@ def run(
         session = make_session(app, opened)
         nightly = NightlyRun(session, force_base=base, tags=tags, keep=keep)
         report = nightly.preview(plans) if dry_run else nightly.run(plans)
+        if not dry_run:
+            repository = opened.repository
+            report.recovery = refresh_recovery_files(
+                repository.store.plain, repository.identifier, config.state / "recovery-files"
+            )
         retention = None if dry_run or report.failed else retain(config, session)
     code = int(report.exit_code) or (prune_code(retention.rounds) if retention else 0)
     retained = None if retention is None else retention.values()

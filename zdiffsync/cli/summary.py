@@ -24,6 +24,8 @@ def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = 
     lines = [line for point in report.points for line in _point(point, dry_run=dry_run)]
     lines += [f"not covered: {name} {reason}" for name, reason in report.not_covered]
     lines += [f"left over: {name}: {reason}" for name, reason in report.left_over.items()]
+    if report.recovery is not None:
+        lines.append(f"recovery files not updated: {report.recovery}")
     lines += [f"FAILED: {name}: {reason}" for name, reason, _code in report.failed]
     lines += retention
     lines.append(f"{'dry run' if dry_run else 'done'} in {report.seconds:.1f} s")

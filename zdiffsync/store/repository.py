@@ -21,6 +21,7 @@ from tempfile import NamedTemporaryFile
 from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, WrongPasswordError
 from zdiffsync.external.rclone_env import DATA_FOLDER, PATIENCE, PLAIN, plain_setup, shown
 from zdiffsync.external.rclone_read import cat
+from zdiffsync.store.recovery_files import store_recovery_files
 from zdiffsync.store.secret import Secret
 from zdiffsync.store.store import Store
 
@@ -66,6 +67,7 @@ def create_repository(
         canary = secrets.token_bytes(_CANARY_BYTES)
         store.data.put(_CANARY, canary + hashlib.sha256(canary).digest())
         yield Repository(identifier, created, store)
+        store_recovery_files(store.plain)
         content = {"format": FORMAT, "repository": identifier, "created": created}
         store.plain.put(_MARK, json.dumps(content).encode() + b"\n")
 
@@ -88,7 +90,7 @@ def open_repository(
     damaged, RemoteError.
     """
     opened = partial(Store, remote, password, transfers=transfers, bwlimit=bwlimit, patience=patience)
-    known = None if memory is None else _recall(memory)
+    known = None if memory is None else remembered(memory)
     with ExitStack() as stack:
         if known is not None:
             store = stack.enter_context(opened(known))
@@ -108,7 +110,8 @@ def open_repository(
         yield Repository(identifier, created, store)
 
 
-def _recall(memory: Path) -> str | None:
+def remembered(memory: Path) -> str | None:
+    """Return the id that `open_repository` has noted in the file `memory`, None if it has not."""
     try:
         text = memory.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):

@@ -71,7 +71,7 @@ def test_it_reads_what_was_written_from_every_place(seed, pool):
         Memory(new), Memory(old), packs, extents=None, data_ranges=None, pool=pool,
         policy=POLICIES[seed % 2], progress=lambda _done: None,
     )  # fmt: skip
-    windows = recover.Windows(encoded.table, old if encoded.depends_on_old else None, packs)
+    windows = recover.Windows(encoded.table, Memory(old) if encoded.depends_on_old else None, packs)
     assert windows.size == len(new)
     assert windows.read(0, len(new)) == new
     made = bytearray(len(new))
@@ -110,7 +110,7 @@ def _flipped(data, rng):
 
 def _read_right_or_refused(table, old, packs, new):
     try:
-        made = recover.Windows(table, old, packs).read(0, len(new))
+        made = recover.Windows(table, Memory(old), packs).read(0, len(new))
     except recover.Damage:
         return
     assert made == new

@@ -32,7 +32,6 @@ import hashlib
 import importlib
 import itertools
 import json
-import mmap
 import os
 import re
 import shutil
@@ -438,23 +437,34 @@ class Overlay:
         return wanted
 
 
-# ---- contents, each a source of bytes: bytes at hand, a mapped file, or windows
+# ---- contents, as sources of bytes with `size` and `read(offset, length)`
 
 
-def read(source: Source, offset: int, length: int) -> bytes:
-    return source.read(offset, length) if isinstance(source, Windows) else source[offset : offset + length]
+class MemoryBytes:
+    """Bytes at hand."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size = data, len(data)
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        yield 0, self.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]
 
 
-def size_of(source: Source) -> int:
-    return source.size if isinstance(source, Windows) else len(source)
+class FileBytes:
+    """A file of the base."""
 
+    def __init__(self, folder: int, name: bytes) -> None:
+        self.descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        self.size = os.fstat(self.descriptor).st_size
 
-def map_file(folder: int, name: bytes) -> Source:
-    """Return a file as bytes that are read when they are needed."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
-    with open(descriptor, "rb"):
-        size = os.fstat(descriptor).st_size
-        return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self.descriptor, length, offset)
 
 
 class Windows:
@@ -468,7 +478,7 @@ class Windows:
         length = head.uint(1 << 30)
         fields = Fields(unpack(table[head.at :], length))
         self.size, old_size = fields.uint(), fields.uint() - 1
-        if old_size >= 0 and (old is None or size_of(old) != old_size):
+        if old_size >= 0 and (old is None or old.size != old_size):
             raise Damage("what a delta was made from is missing or has another size")
         self.names = [fields.take(fields.uint(255)).decode() for _ in range(fields.uint())]
         count, digests = fields.uint(), fields.uint()
@@ -527,7 +537,7 @@ class Windows:
         return b"".join(made)
 
     def _old(self, offset: int, length: int) -> bytes:
-        return b"" if self.old is None or not length else read(self.old, offset, length)
+        return self.old.read(offset, length) if self.old is not None and length else b""
 
     def _window(self, number: int, length: int) -> bytes:
         """Make all bytes of an op and check them; the last ones are kept, for reads come in order."""
@@ -547,7 +557,7 @@ class Windows:
         return made
 
 
-Source = Union[bytes, mmap.mmap, Windows]
+Source = Union[MemoryBytes, FileBytes, Windows]
 
 
 class Fields:
@@ -960,21 +970,18 @@ class Restore:
             kind = next(kind for kind, letter in LETTERS.items() if letter == item.kind)
             os.mknod(name, kind | 0o600, meta.rdev, dir_fd=folder)
         else:
-            source = b"" if item.content is None else self._open(item.content, None)
-            if size_of(source) != meta.size:
-                raise Damage(f"what is stored has {size_of(source)} bytes, the file had {meta.size}")
-            parts = source.parts() if isinstance(source, Windows) else [(0, meta.size)]
+            source = MemoryBytes(b"") if item.content is None else self._stored(item.content)
+            if source.size != meta.size:
+                raise Damage(f"what is stored has {source.size} bytes, the file had {meta.size}")
             descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
             with open(descriptor, "wb", buffering=0) as file:
-                for offset, length in parts:
-                    write_sparse(descriptor, read(source, offset, length), offset)
+                for offset, length in source.parts():
+                    write_sparse(descriptor, source.read(offset, length), offset)
                 file.truncate(meta.size)
         apply_meta(folder, name, meta)
 
-    def _open(self, number: int, base_path: bytes | None) -> Source:
-        """Open a content; 0 means the base's file at `base_path`."""
-        if number == 0:
-            return map_file(*self.base.at(base_path)[:2])
+    def _stored(self, number: int) -> MemoryBytes | Windows:
+        """Open a content of the manifests."""
         content = self.overlay.contents.get(number)
         if content is None or content.blob is None:
             raise Damage("its bytes are known to be lost")
@@ -984,9 +991,13 @@ class Restore:
         if hashlib.sha256(blob).hexdigest() != content.digest:
             raise Damage(f"its bytes in pack {content.blob[0]} are damaged")
         if not content.windowed:
-            return blob
-        old = None if content.source is None else self._open(content.source, content.source_path)
-        return Windows(blob, old, self.packs)
+            return MemoryBytes(blob)
+        if content.source is None:
+            return Windows(blob, None, self.packs)
+        if content.source != 0:
+            return Windows(blob, self._stored(content.source), self.packs)
+        folder, name, _ = self.base.at(content.source_path)
+        return Windows(blob, FileBytes(folder, name), self.packs)
 
 
 # ---- commands
@@ -1046,7 +1057,7 @@ def restore_point(remote: Remote, manifests: list[Manifest], path: bytes, target
     for folder, meta in reversed(restore.folders):  # last of all, since everything above changes their times
         apply_meta(*tree.at(folder), meta)
     folders = sum(1 for folder, _ in restore.folders if folder)
-    say(f"restored {folders} directories and {restore.count} files and others; {failed} failed")
+    say(f"restored {folders:,} directories and {restore.count:,} files and others; {failed} failed")
 
 
 def main() -> int:

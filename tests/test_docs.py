@@ -11,6 +11,7 @@ import pytest
 from zdiffsync.cli.main import group
 from zdiffsync.config.config import Config, DatasetConfig
 from zdiffsync.config.keep import KeepConfig
+from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +49,7 @@ def _of_command(command: click.Command) -> set[str]:
         ("Keys", Config),
         ("Keys of a `[[dataset]]` table", DatasetConfig),
         ("Keys of a `keep` table", KeepConfig),
+        ("Keys of the `[tripwire]` table", TripwireConfig),
     ],
 )
 def test_every_key_is_documented_with_its_default(title, struct):
@@ -56,7 +58,7 @@ def test_every_key_is_documented_with_its_default(title, struct):
     assert set(rows) == {field.name for field in msgspec.structs.fields(struct)}
     for field in msgspec.structs.fields(struct):
         written = rows[field.name][1]
-        if field.name in {"host", "state_dir", "staging_dir"}:
+        if field.name in {"host", "state_dir", "staging_dir", "tripwire"}:
             continue
         if field.required:
             assert written == "required"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zdiffsync.config.config import Config, DatasetConfig, default_path, load
+from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError, ExitCode
 from zdiffsync.maintain.duration import Duration
@@ -22,6 +23,7 @@ DEFAULTS = {
     "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": "7MiB", "base_every": "30d",
     "base_when_increments_exceed": 0.5, "transfers": 4, "bwlimit": None,
     "cache_size": "1GiB", "keep": None, "prune_grace": "20h", "prune_max_unused": 0.1,
+    "tripwire": TripwireConfig(),
 }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def test_every_key_can_be_set(config):
         'pack_size = "1M"\nlarge_file = "2.5k"\nmax_delta_depth = 0\nupload_rate = "1T"\nbase_every = "2w"\n'
         'base_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
         'cache_size = "10G"\nprune_grace = "2d"\nprune_max_unused = 0\n[keep]\nlast = 3\n'
+        "[tripwire]\nenabled = false\n"
         '[[dataset]]\nname = "a/b c"\nrecursive = true\nexclude = ["x"]\n[[dataset]]\nname = "d"\n'
     )
     found = load(config(text))
@@ -113,6 +116,11 @@ def test_a_dataset_has_its_own_rules_for_what_to_keep_or_those_for_all(config):
         (NEEDED + "[keep]\ntags = 'a'", "keep.tags"),
         (NEEDED + "[keep]\ntags = ['a,']", "tags: 'a,' has an empty tag among others"),
         (NEEDED + "keep = 5", "keep"),
+        (NEEDED + "[tripwire]\nenable = true",
+         "unknown key 'enable' in the [tripwire] table; did you mean 'enabled'?"),
+        (NEEDED + "[tripwire]\ndeleted = 30", "deleted must be a share of the files, from 0 to 1"),
+        (NEEDED + "[tripwire]\nchanged = nan", "changed must be a share of the files, from 0 to 1"),
+        (NEEDED + "[tripwire]\nmin_files = 0", "min_files must be at least 1"),
         ('password_file = "/p"', "key 'remote' is missing"),
         ('remote = "r:b"', "key 'password_file' is missing"),
         (NEEDED + "[[dataset]]\nrecursive = true", "key 'name' is missing"),

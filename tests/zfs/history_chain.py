@@ -19,6 +19,7 @@ from zdiffsync.backup.packer import Packer
 from zdiffsync.backup.point import PointBuilder
 from zdiffsync.backup.reconcile import Reconciler
 from zdiffsync.backup.survey import supplement, survey
+from zdiffsync.backup.tally import tally
 from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.catalog.view import Node, PointView
 from zdiffsync.external import zfs
@@ -39,7 +40,10 @@ _PACK = 1 << 20  # bytes
 
 
 class LocalChain:
-    """A base and its increments; all snapshots are kept."""
+    """A base and its increments; all snapshots are kept.
+
+    `growth` is by how many files the last increment grew: as the tripwire counts it, and counted.
+    """
 
     def __init__(self, home: Path, dataset: str, pool: DeltaPool, excludes: Excludes) -> None:
         self.home, self.dataset, self._pool, self.excludes = home, dataset, pool, excludes
@@ -50,6 +54,7 @@ class LocalChain:
         self.points: list[Point] = []
         self.snapshots: list[zfs.Snapshot] = []
         self.detection = Detection("")
+        self.growth = 0, 0
 
     def close(self) -> None:
         self._stack.close()
@@ -66,7 +71,7 @@ class LocalChain:
     def base(self) -> None:
         """Make the first point."""
         with self.tree(self.snapshot()) as tree:
-            found = survey(tree, self.excludes, lambda _done: None)
+            found = survey(tree, self.excludes, _silent)
             self._not_in_base = frozenset(found.left_to_us) | frozenset(found.excluded)
             changes = supplement(tree, found)
             ours = set(found.names.values()) - {found.names[b""]}
@@ -93,6 +98,8 @@ class LocalChain:
                 old_created_ns=before.created * 10**9,
             ).run(rows, stream)  # fmt: skip
             self.detection = changes.detection
+            counted = survey(new, self.excludes, _silent).files - survey(old, self.excludes, _silent).files
+            self.growth = tally(changes, old, new).growth, counted
 
             def base_path(_identity: Identity, old_path: bytes | None) -> bytes | None:
                 node = view.resolve(old_path) if old_path is not None else None
@@ -117,7 +124,7 @@ class LocalChain:
             packer = Packer(self.home, _PACK, packs.append)
             contents = ContentStore(
                 old=old, new=new, view=view, packer=packer, pool=self._pool, settings=SETTINGS,
-                last_number=numbers[1], emit=writer.add, progress=lambda _done: None,
+                last_number=numbers[1], emit=writer.add, progress=_silent,
             )  # fmt: skip
             builder = PointBuilder(
                 writer, contents, old=old, new=new, view=view, base_path=base_path, last_number=numbers[0]
@@ -238,6 +245,10 @@ class _Reading:
             return b""
         source = self._reader.open(number, node.base_path)
         return source.read(0, entry.size) if source.size == entry.size else b"of another size"
+
+
+def _silent(_done: int) -> None:
+    pass
 
 
 def _bytes(tree: SnapshotTree, path: bytes) -> bytes:

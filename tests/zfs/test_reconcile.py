@@ -90,6 +90,9 @@ def test_reconcile_random(pool: str, deltas: DeltaPool, tmp_path: Path, seed: in
             found = history.differences(number)
             wrong = "\n".join(f"{path!r}: {what}" for path, what in sorted(found.items())[:20])
             assert not found, f"seed {seed}, point {number}, {hints=}, {certified=}:\n{wrong}"
+            if not history.excused:
+                tallied, counted = history.chain.growth
+                assert tallied == counted, f"seed {seed}, point {number}, {hints=}, {certified=}"
         for number in range(ROUNDS):  # a later point must not have changed an earlier one
             found = history.differences(number)
             assert not found, f"seed {seed}, point {number} later:\n{found}"

@@ -5,22 +5,29 @@ Rule: the restic snapshot is only part of a point once the manifest that names i
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from zdiffsync.backup.certificate import certify
-from zdiffsync.backup.changes import Detection
+from zdiffsync.backup.changes import ChangeSet, Detection
 from zdiffsync.backup.choice import Choice
 from zdiffsync.backup.commit import Outcome, PointCommit
 from zdiffsync.backup.contents import ContentStats
+from zdiffsync.backup.detect import Step, detect
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.point import PointStats
 from zdiffsync.backup.report import PointReport, point_report
+from zdiffsync.backup.samples import Samples
 from zdiffsync.backup.session import Session
+from zdiffsync.backup.since import Since, weigh
 from zdiffsync.backup.stopwatch import Stopwatch
 from zdiffsync.backup.survey import Survey, supplement, survey
+from zdiffsync.backup.tally import Tally
+from zdiffsync.backup.tripwire import Finding, UnusualChangesError
+from zdiffsync.catalog.catalog import Point
+from zdiffsync.errors import ZfsError
 from zdiffsync.external import zfs
 from zdiffsync.external.restic import BackupSummary, exclude_patterns
 from zdiffsync.external.tree import Identity, SnapshotTree
@@ -31,13 +38,23 @@ _STALL = 3600.0  # seconds without a word from restic; it reports at least its p
 
 
 def make_base(
-    session: Session, header: Header, new: zfs.Snapshot, excludes: Excludes, choice: Choice
+    session: Session,
+    header: Header,
+    new: zfs.Snapshot,
+    excludes: Excludes,
+    choice: Choice,
+    *,
+    accepted: bool,
 ) -> PointReport:
-    """Store one base and commit it. Raises ResticError, RemoteError, ZfsError; nothing is committed then."""
+    """Store one base and commit it; unless `accepted`, only when nothing is unusual about it.
+
+    Raises UnusualChangesError, ResticError, RemoteError, ZfsError; nothing is committed then.
+    """
     watch = Stopwatch()
     with SnapshotTree(zfs.snapshot_directory(new.dataset, new.label)) as tree:
-        with watch.stage("survey"), session.progress("surveying", unit="files") as bar:
-            found = survey(tree, excludes, bar.advance, _doubts(session, choice, new))
+        found, since = _look_through(session, header, new, excludes, choice, tree, watch)
+        if not accepted and (finding := since.finding(session, header)) is not None:
+            raise UnusualChangesError(finding)
         with watch.stage("restic"):
             stored = _store_base(session, header, tree, found, choice)
         changes = supplement(tree, found)
@@ -56,7 +73,7 @@ def make_base(
             failed = [(os.fsdecode(path), reason) for path, reason in stored.failed]
             made = point_report(
                 header, changes.detection, outcome, seconds, reason=choice.reason,
-                files_total=found.files, bytes_total=found.size,
+                **since.stats(), bytes_total=found.size,
                 read_bytes=stored.read, uploaded_bytes=stored.uploaded + outcome.uploaded,
             )  # fmt: skip
             return replace(
@@ -70,39 +87,71 @@ def make_base(
 
 def preview_base(
     session: Session, header: Header, new: zfs.Snapshot, excludes: Excludes, choice: Choice
-) -> PointReport:
-    """Tell what a base would hold; stores nothing."""
+) -> tuple[PointReport, Finding | None]:
+    """Tell what a base would hold and what is unusual about it; stores nothing."""
     watch = Stopwatch()
-    with (
-        SnapshotTree(zfs.snapshot_directory(new.dataset, new.label)) as tree,
-        watch.stage("survey"),
-        session.progress("surveying", unit="files") as bar,
-    ):
-        found = survey(tree, excludes, bar.advance)
-    return point_report(
+    with SnapshotTree(zfs.snapshot_directory(new.dataset, new.label)) as tree:
+        found, since = _look_through(session, header, new, excludes, choice, tree, watch)
+    report = point_report(
         header, Detection("full walk"), Outcome(PointStats(), ContentStats(), 0, 0.0), watch.seconds,
-        reason=choice.reason, files_total=found.files, bytes_total=found.size,
+        reason=choice.reason, **since.stats(), bytes_total=found.size,
     )  # fmt: skip
+    return report, since.finding(session, header)
 
 
-def _doubts(session: Session, choice: Choice, new: zfs.Snapshot) -> Callable[[os.stat_result], bool]:
+def _look_through(
+    session: Session,
+    header: Header,
+    new: zfs.Snapshot,
+    excludes: Excludes,
+    choice: Choice,
+    tree: SnapshotTree,
+    watch: Stopwatch,
+) -> tuple[Survey, Since]:
+    """Walk the new snapshot, and find out what happened since the last point."""
+    last = choice.last
+    old = None if last is None else zfs.find_snapshot(new.dataset, last.guid)
+    compared = None
+    if last is not None and old is not None:
+        compared = _compare(session, Step(header, last, old, new, excludes), watch)
+    with watch.stage("survey"), session.progress("surveying", unit="files") as bar:
+        found = survey(tree, excludes, bar.advance, _doubts(session, last, compared and compared[0]))
+    if compared is not None:
+        since = compared[1]
+        return found, replace(since, files=found.files - since.tally.growth)
+    before = (last.stats.get("files_total") if last and last.excludes == excludes.digest else None) or 0
+    growth = found.files - before
+    return found, Since(Tally(deleted=max(0, -growth), growth=growth), Samples(), before)
+
+
+def _compare(session: Session, step: Step, watch: Stopwatch) -> tuple[ChangeSet, Since] | None:
+    """Find out what changed since the last point; None when its snapshot cannot be read.
+
+    That may be the very reason why a base was asked for.
+    """
+    with suppress(ZfsError, OSError), step.trees() as trees:
+        changes = detect(session, step, trees, watch)
+        return changes, weigh(session, changes, *trees, None)
+    return None
+
+
+def _doubts(
+    session: Session, last: Point | None, changes: ChangeSet | None
+) -> Callable[[os.stat_result], bool]:
     """Return what tells files whose content may differ from restic's parent though their times do not.
 
     A store through mmap can reach the disk after a snapshot without moving any time (see
     docs/send-stream.md); such files go beside the restic snapshot.
     """
-    last = choice.last
     if last is None:
         return lambda _info: False
     chain = (point for point in session.catalog.points() if point.chain == last.chain)
     quiet = {number for point in chain for number in point.stats["quiet"]}
-    old = zfs.find_snapshot(new.dataset, last.guid)
-    certificate = None if old is None else certify(old.name, new.name)[0]
+    written = {change.identity.number for change in changes.objects if change.compare} if changes else set()
     since = last.created_ns + 10**9  # ZFS tells a snapshot's time in whole seconds
 
     def doubtful(info: os.stat_result) -> bool:
-        written = certificate is not None and certificate.must_compare(info.st_ino)
-        return info.st_ino in quiet or (written and info.st_ctime_ns < since)
+        return info.st_ino in quiet or (info.st_ino in written and info.st_ctime_ns < since)
 
     return doubtful
 

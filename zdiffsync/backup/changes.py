@@ -20,7 +20,7 @@ class NameChange:
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """An object that may differ: its path then (None: new) and all its names now, sorted.
+    """An object that may differ: its path then (None: new), all its names now, sorted, and how many it had.
 
     `donor` is the old path of another file that had one of the names: what a save by rename replaced.
     `compare` says that the content must be compared even where the times are equal.
@@ -33,6 +33,7 @@ class ObjectChange:
     donor: bytes | None = None
     compare: bool = False
     ranges: tuple[tuple[int, int], ...] | None = None
+    names_before: int = 0
 
 
 @dataclass(slots=True)
@@ -51,7 +52,8 @@ class Detection:
 class ChangeSet:
     """All differences. `places` gives (old path, new path) of every object mentioned.
 
-    `links` holds the ledger's changed rows: all names of an object that has or had several.
+    `links` holds the ledger's changed rows: all names of an object that has or had several. `gone` holds the
+    old names of what is no directory and was found nowhere in the new tree.
     """
 
     names: tuple[NameChange, ...]
@@ -59,3 +61,4 @@ class ChangeSet:
     places: dict[Identity, tuple[bytes | None, bytes | None]]
     links: dict[Identity, tuple[bytes, ...]]
     detection: Detection
+    gone: dict[Identity, tuple[bytes, ...]] = field(default_factory=dict)

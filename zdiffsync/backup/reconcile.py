@@ -79,6 +79,7 @@ class Reconciler:
             places=self._places(work),
             links=links,
             detection=detection,
+            gone=self._gone(work),
         )
 
     def _find_old_directory(self, identity: Identity) -> bytes | None:
@@ -201,6 +202,20 @@ class Reconciler:
                     extra.append(NameChange(parent, name, identity))
         return tuple(extra)
 
+    def _gone(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes, ...]]:
+        """Return the old names of what is not there any more, directories aside."""
+        forward = self._translation(work)
+
+        def stands(identity: Identity, path: bytes) -> bool:
+            # What was listed in a directory taken for deleted, until it turned up elsewhere.
+            return self._new.identity(path) == identity and not self._excludes.covers(path, directory=False)
+
+        return {
+            identity: tuple(sorted(paths)) for identity, paths in work.old_paths.items()
+            if identity not in work.new_paths and identity not in work.old_dirs
+            and not any(stands(identity, forward(path)) for path in paths)
+        }  # fmt: skip
+
     def _objects(self, work: DirectoryComparison) -> Iterable[ObjectChange]:
         for identity, paths in work.new_paths.items():
             old = None if self._is_retry(work, identity) else self._old_place(work, identity)
@@ -210,7 +225,8 @@ class Reconciler:
                 ranges = self._certificate.ranges(identity.number)
             names = tuple(sorted(paths))
             donor = None if old is not None else self._donor(names)
-            yield ObjectChange(identity, old, names, donor, compare, ranges)
+            before = len(work.old_paths.get(identity, ()))
+            yield ObjectChange(identity, old, names, donor, compare, ranges, before)
 
     def _donor(self, names: tuple[bytes, ...]) -> bytes | None:
         for name in names:

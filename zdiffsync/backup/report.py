@@ -9,6 +9,7 @@ from typing import Any
 
 from zdiffsync.backup.changes import Detection
 from zdiffsync.backup.commit import Outcome
+from zdiffsync.backup.tripwire import Finding
 from zdiffsync.errors import ExitCode
 from zdiffsync.format.manifest import Header
 
@@ -18,6 +19,7 @@ class PointReport:
     """One committed point. Bytes and seconds.
 
     `uploaded_bytes` are packs and what restic stored; the manifest (`manifest_bytes`) came on top.
+    `files_…` count regular files by their names; deleted and rewritten is meant since the point before.
     """
 
     dataset: str
@@ -27,6 +29,8 @@ class PointReport:
     created_ns: int
     reason: str | None = None
     files_total: int | None = None
+    files_deleted: int = 0
+    files_rewritten: int = 0
     bytes_total: int | None = None
     created: int = 0
     modified: int = 0
@@ -90,16 +94,30 @@ def point_report(
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A dataset the tripwire stopped: why, the last point it keeps, and the name to accept the changes by."""
+
+    dataset: str
+    accept: str
+    finding: Finding
+    last_point: str
+    last_snapshot: str
+    last_created_ns: int
+
+
 @dataclass(slots=True)
 class RunReport:
     """The whole run: its points, the datasets it does not cover, and those that failed.
 
-    `left_over` are snapshots of ours that could not be destroyed, and why; `recovery` says why the recovery
-    files on the remote could not be brought up to date.
+    `tripped` are datasets whose changes a person has to confirm; `left_over` are snapshots of ours that could
+    not be destroyed, and why; `recovery` says why the recovery files on the remote could not be brought up to
+    date.
     """
 
     points: list[PointReport] = field(default_factory=list)
     not_covered: list[tuple[str, str]] = field(default_factory=list)
+    tripped: list[Stopped] = field(default_factory=list)
     failed: list[tuple[str, str, ExitCode]] = field(default_factory=list)
     left_over: dict[str, str] = field(default_factory=dict)
     recovery: str | None = None
@@ -110,5 +128,6 @@ class RunReport:
         """What the process should leave with: a failure first, then incompleteness."""
         if self.failed:
             return self.failed[0][2]
-        incomplete = self.not_covered or self.left_over or any(point.skipped for point in self.points)
+        left_out = self.not_covered or self.left_over or self.tripped
+        incomplete = left_out or any(point.skipped for point in self.points)
         return ExitCode.INCOMPLETE if incomplete else ExitCode.DONE

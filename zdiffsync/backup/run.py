@@ -7,17 +7,20 @@ Rule: the snapshot of the last point is held until the next point is committed.
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
 
 from zdiffsync.backup.base import make_base, preview_base
 from zdiffsync.backup.choice import Choice, choose, choose_again
+from zdiffsync.backup.detect import Step
 from zdiffsync.backup.excludes import Excludes
-from zdiffsync.backup.increment import Step, make_increment, preview_increment
-from zdiffsync.backup.report import RunReport
+from zdiffsync.backup.increment import make_increment, preview_increment
+from zdiffsync.backup.report import RunReport, Stopped
 from zdiffsync.backup.session import DatasetPlan, Session
 from zdiffsync.backup.sync import sync_catalog
+from zdiffsync.backup.tripped import Tripped
+from zdiffsync.backup.tripwire import Finding, UnusualChangesError
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.journal import UnfinishedRun
 from zdiffsync.errors import CatalogError, ExitCode, RemoteError, ZdiffsyncError, ZfsError
@@ -28,14 +31,24 @@ HOLD_TAG = "zdiffsync"
 
 
 class NightlyRun:
-    """One run over all planned datasets; its points get `tags`, and `keep` so that no policy forgets them."""
+    """One run over all planned datasets; with `accept` without the tripwire.
+
+    Its points get `tags`, and `keep` so that no policy forgets them.
+    """
 
     def __init__(
-        self, session: Session, *, force_base: bool = False, tags: tuple[str, ...] = (), keep: bool = False
+        self,
+        session: Session,
+        *,
+        force_base: bool = False,
+        accept: bool = False,
+        tags: tuple[str, ...] = (),
+        keep: bool = False,
     ) -> None:
         self._session = session
-        self._force_base = force_base
+        self._force_base, self._accept = force_base, accept
         self._tags, self._keep = tags, keep
+        self._tripped = Tripped(session.settings.state)
         self._report = RunReport()
 
     def run(self, plans: Sequence[DatasetPlan]) -> RunReport:
@@ -58,7 +71,9 @@ class NightlyRun:
         self._report.seconds = monotonic() - started
         return self._report
 
-    def _plan(self, plan: DatasetPlan, make: Callable[[zfs.Dataset, zfs.Snapshot, Excludes], None]) -> None:
+    def _plan(
+        self, plan: DatasetPlan, make: Callable[[zfs.Dataset, zfs.Snapshot, DatasetPlan], None]
+    ) -> None:
         with self._failures_of(plan.name):
             covered = self._covered(plan)
             if make == self._dataset:
@@ -68,7 +83,7 @@ class NightlyRun:
             label = f"zdiffsync-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
             for dataset, snapshot in self._snapshot(covered, label):
                 with self._failures_of(dataset.name):
-                    make(dataset, snapshot, plan.excludes)
+                    make(dataset, snapshot, plan)
 
     @contextmanager
     def _failures_of(self, dataset: str) -> Iterator[None]:
@@ -108,25 +123,40 @@ class NightlyRun:
             taken.append((dataset, snapshot))
         return taken
 
-    def _dataset(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes) -> None:
-        choice = self._choose(dataset, snapshot, excludes)
+    def _dataset(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, plan: DatasetPlan) -> None:
+        choice = self._choose(dataset, snapshot, plan.excludes)
         run = UnfinishedRun(
             dataset.name, choice.chain, choice.sequence, snapshot.name, snapshot.guid,
             choice.parent.guid if choice.parent else None,
         )  # fmt: skip
         self._session.catalog.journal.begin(run)
-        self._point(dataset, snapshot, excludes, choice)
-
-    def _preview(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes) -> None:
         try:
-            choice = self._choose(dataset, snapshot, excludes)
-            header = self._header(dataset, snapshot, excludes, choice)
+            self._point(dataset, snapshot, plan.excludes, choice, accepted=self._accept)
+        except UnusualChangesError as error:
+            self._tripped.add(dataset.name, str(error), plan.name)
+            self._stopped(dataset, plan, error.finding)
+            self._session.catalog.journal.clear(dataset.name)
+            self._tidy(dataset)
+
+    def _stopped(self, dataset: zfs.Dataset, plan: DatasetPlan, finding: Finding) -> None:
+        last = self._last_point(dataset)
+        assert last is not None, "a first point has no changes"
+        self._report.tripped.append(
+            Stopped(dataset.name, plan.name, finding, last.key, last.snapshot, last.created_ns)
+        )
+
+    def _preview(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, plan: DatasetPlan) -> None:
+        try:
+            choice = self._choose(dataset, snapshot, plan.excludes)
+            header = self._header(dataset, snapshot, plan.excludes, choice)
             if choice.parent is None or choice.last is None:
-                report = preview_base(self._session, header, snapshot, excludes, choice)
+                report, finding = preview_base(self._session, header, snapshot, plan.excludes, choice)
             else:
-                step = Step(header, choice.last, choice.parent, snapshot, excludes)
-                report = preview_increment(self._session, step)
+                step = Step(header, choice.last, choice.parent, snapshot, plan.excludes)
+                report, finding = preview_increment(self._session, step)
             self._report.points.append(report)
+            if finding is not None and not self._accept:
+                self._stopped(dataset, plan, finding)
         finally:
             zfs.release(HOLD_TAG, snapshot.name)
             zfs.destroy(snapshot, owner=self._session.repository)
@@ -143,22 +173,33 @@ class NightlyRun:
         if run is not None and not (last and last.guid == run.guid):
             snapshot = zfs.find_snapshot(dataset.name, run.guid)
             choice = choose_again(dataset.name, last, run)
+            # What had begun to upload is past the tripwire, or was accepted.
+            accepted = self._accept or run.restic is not None
+            accepted = accepted or bool(self._session.catalog.journal.done(dataset.name)[0])
             if snapshot is not None and choice.resumes(run):
-                self._point(dataset, snapshot, excludes, choice)
+                with suppress(UnusualChangesError):  # the snapshot to come is asked the same
+                    self._point(dataset, snapshot, excludes, choice, accepted=accepted)
         if run is not None:
             self._session.catalog.journal.clear(dataset.name)
         self._tidy(dataset)
 
     def _point(
-        self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes, choice: Choice
+        self,
+        dataset: zfs.Dataset,
+        snapshot: zfs.Snapshot,
+        excludes: Excludes,
+        choice: Choice,
+        *,
+        accepted: bool,
     ) -> None:
         header = self._header(dataset, snapshot, excludes, choice)
         if choice.parent is None or choice.last is None:
-            report = make_base(self._session, header, snapshot, excludes, choice)
+            report = make_base(self._session, header, snapshot, excludes, choice, accepted=accepted)
         else:
             step = Step(header, choice.last, choice.parent, snapshot, excludes)
-            report = make_increment(self._session, step)
+            report = make_increment(self._session, step, accepted=accepted)
         self._report.points.append(report)
+        self._tripped.clear(dataset.name)
         self._tidy(dataset)
 
     def _header(

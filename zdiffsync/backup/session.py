@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from zdiffsync.backup.contents import ContentSettings
 from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.tripwire import TripwireSettings
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.external.restic import Restic
 from zdiffsync.model.progress import ProgressFactory
@@ -30,15 +31,20 @@ class DatasetPlan:
 
 @dataclass(frozen=True, slots=True)
 class BackupSettings:
-    """How to back up. Sizes in bytes; `base_when_increments_exceed` as a share of the base's size."""
+    """How to back up. Sizes in bytes; `base_when_increments_exceed` as a share of the base's size.
+
+    `staging` is where packs wait for their upload, `state` the state directory.
+    """
 
     staging: Path
+    state: Path
     staging_space: int = 1 << 30
     pack_size: int = 64 << 20
     contents: ContentSettings = field(default_factory=ContentSettings)
     base_every: timedelta = timedelta(days=30)
     base_when_increments_exceed: float = 0.5
     workers: int | None = None
+    tripwire: TripwireSettings = field(default_factory=TripwireSettings)
 
 
 @dataclass(frozen=True, slots=True)

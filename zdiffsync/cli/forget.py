@@ -10,6 +10,7 @@ import click
 
 from zdiffsync.backup.session import Session
 from zdiffsync.backup.sync import sync_catalog
+from zdiffsync.backup.tripped import ensure_not_frozen
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
@@ -83,6 +84,7 @@ def forget(
         decisions = _named(mine, points) if points else _ruled(app.config, mine, rules, datasets)
         plan = plan_forget(decisions)
         if not dry_run:
+            ensure_not_frozen(app.config.state)
             execute_forget(session, plan)
         rounds = prune_rounds(session, app.config.prune_settings(), dry_run=dry_run) if prune else []
     app.emit(_values(plan) | ({"prune": [each.values() for each in rounds]} if prune else {}))

@@ -6,6 +6,7 @@ from datetime import timedelta
 import click
 
 from zdiffsync.backup.session import Session
+from zdiffsync.backup.tripped import ensure_not_frozen
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.session import make_session
 from zdiffsync.cli.summary import plural, size
@@ -29,6 +30,8 @@ def prune(app: App, *, max_unused: str | None, now: bool, dry_run: bool) -> int:
     if now:
         settings = replace(settings, grace=timedelta())
     with exclusive(app.lock_path, "prune"), app.opened() as opened:
+        if not dry_run:
+            ensure_not_frozen(app.config.state)
         rounds = prune_rounds(make_session(app, opened), settings, dry_run=dry_run)
     app.emit({"rounds": [each.values() for each in rounds]})
     app.say("\n".join(prune_lines(rounds)))

@@ -7,6 +7,7 @@ import click
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.run import NightlyRun
 from zdiffsync.backup.session import DatasetPlan
+from zdiffsync.backup.tripped import Tripped, frozen
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.forget import retain
@@ -27,27 +28,40 @@ from zdiffsync.store.recovery_files import refresh_recovery_files
 )
 @click.option("--keep", is_flag=True, help="No keep rule ever forgets the new points.")
 @click.option("--dry-run", is_flag=True, help="Find out what changed; store nothing.")
+@click.option("--accept-changes", is_flag=True, help="Back up however much was deleted or rewritten.")
 @pass_app
 def run(
-    app: App, datasets: tuple[str, ...], *, base: bool, tags: tuple[str, ...], keep: bool, dry_run: bool
+    app: App,
+    datasets: tuple[str, ...],
+    *,
+    base: bool,
+    tags: tuple[str, ...],
+    keep: bool,
+    dry_run: bool,
+    accept_changes: bool,
 ) -> int:
     """Make a new restore point of every configured dataset (or of DATASETS only)."""
     config = app.config
     plans = _plans(config, datasets)
     with exclusive(app.lock_path, "run"), app.opened() as opened:
         session = make_session(app, opened)
-        nightly = NightlyRun(session, force_base=base, tags=tags, keep=keep)
+        nightly = NightlyRun(session, force_base=base, accept=accept_changes, tags=tags, keep=keep)
         report = nightly.preview(plans) if dry_run else nightly.run(plans)
         if not dry_run:
             repository = opened.repository
             report.recovery = refresh_recovery_files(
                 repository.store.plain, repository.identifier, config.state / "recovery-files"
             )
-        retention = None if dry_run or report.failed else retain(config, session)
+        if accept_changes and not (datasets or dry_run):
+            left_out = {name for name, *_ in report.failed} | {name for name, _ in report.not_covered}
+            Tripped(config.state).keep(left_out)
+        waits = None if dry_run else frozen(config.state)
+        retention = None if dry_run or report.failed or waits else retain(config, session)
     code = int(report.exit_code) or (prune_code(retention.rounds) if retention else 0)
     retained = None if retention is None else retention.values()
     app.emit({**asdict(report), "retention": retained, "exit_code": code})
-    summary = run_summary(report, dry_run=dry_run, retention=retention.lines() if retention else ())
+    told = retention.lines() if retention else [waits] if waits and not report.tripped else []
+    summary = run_summary(report, dry_run=dry_run, retention=told)
     if app.quiet and code:
         click.echo(summary, err=True)  # cron mails what stands here, so it must say what went wrong
     app.say(summary)

@@ -14,6 +14,7 @@ def make_session(app: App, opened: Opened) -> Session:
     config = opened.config
     settings = BackupSettings(
         staging=config.staging,
+        state=config.state,
         staging_space=config.size("staging_space"),
         pack_size=config.size("pack_size"),
         contents=ContentSettings(
@@ -23,6 +24,7 @@ def make_session(app: App, opened: Opened) -> Session:
         ),
         base_every=config.base_age(),
         base_when_increments_exceed=config.base_when_increments_exceed,
+        tripwire=config.tripwire.settings(),
     )
     return Session(
         opened.repository.identifier, config.host, opened.repository.store, opened.catalog, opened.restic,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import humanize
 
-from zdiffsync.backup.report import PointReport, RunReport
+from zdiffsync.backup.report import PointReport, RunReport, Stopped
+from zdiffsync.cli.text import local
 
 _MOST_NAMED = 10
 
@@ -22,6 +23,7 @@ def plural(count: int, word: str) -> str:
 def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = ()) -> str:
     """Return the report of a run as text; `retention`: what was forgotten and pruned after it."""
     lines = [line for point in report.points for line in _point(point, dry_run=dry_run)]
+    lines += [line for stopped in report.tripped for line in _stopped(stopped, dry_run=dry_run)]
     lines += [f"not covered: {name} {reason}" for name, reason in report.not_covered]
     lines += [f"left over: {name}: {reason}" for name, reason in report.left_over.items()]
     if report.recovery is not None:
@@ -30,6 +32,16 @@ def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = 
     lines += retention
     lines.append(f"{'dry run' if dry_run else 'done'} in {report.seconds:.1f} s")
     return "\n".join(lines)
+
+
+def _stopped(stopped: Stopped, *, dry_run: bool) -> list[str]:
+    state = "would not be backed up" if dry_run else "not backed up"
+    return [
+        f"{stopped.dataset}: {state}: {stopped.finding}",
+        f"  if this is right: zdiffsync run --accept-changes {stopped.accept}",
+        f"  until then the last point is {stopped.last_point} of {local(stopped.last_created_ns)};",
+        f"  its snapshot {stopped.last_snapshot} is kept, forget and prune do nothing",
+    ]
 
 
 def _point(point: PointReport, *, dry_run: bool) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from zdiffsync.config.keep import KeepConfig
+from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
 from zdiffsync.maintain.policy import KeepRules
@@ -62,6 +63,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     keep: KeepConfig | None = None
     prune_grace: str | int = "20h"
     prune_max_unused: float = 0.1
+    tripwire: TripwireConfig = msgspec.field(default_factory=TripwireConfig)
 
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
@@ -167,6 +169,8 @@ def _explain(error: msgspec.ValidationError, values: dict[str, Any]) -> str:
         place = ""
         if ".keep`" in text:
             table, place = KeepConfig, " in a keep table"
+        elif "$.tripwire" in text:
+            table, place = TripwireConfig, " in the [tripwire] table"
         elif "$.dataset" in text:
             table, place = DatasetConfig, " in a [[dataset]] table"
         known = [field.name for field in msgspec.structs.fields(table)]

@@ -1,0 +1,60 @@
+"""From two snapshots to a change set: `zfs diff`, the certificate and reconcile, one after the other.
+
+First half of an increment; a base asks, too, what happened since the last point (backup.tripwire).
+Rule: works from the two snapshots and the catalog's view of the last point; the base is never listed.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from zdiffsync.backup.certificate import certify
+from zdiffsync.backup.changes import ChangeSet
+from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.reconcile import Reconciler
+from zdiffsync.backup.session import Session
+from zdiffsync.backup.stopwatch import Stopwatch
+from zdiffsync.catalog.catalog import Point
+from zdiffsync.external import zfs
+from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.external.zfs_diff import diff
+from zdiffsync.format.manifest import Header
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """From the last point, whose snapshot is `old`, to the new point of snapshot `new`."""
+
+    header: Header
+    last: Point
+    old: zfs.Snapshot
+    new: zfs.Snapshot
+    excludes: Excludes
+
+    @contextmanager
+    def trees(self) -> Iterator[tuple[SnapshotTree, SnapshotTree]]:
+        """Open both snapshots. Raises ZfsError."""
+        with ExitStack() as stack:
+            old, new = (
+                stack.enter_context(SnapshotTree(zfs.snapshot_directory(each.dataset, each.label)))
+                for each in (self.old, self.new)
+            )
+            yield old, new
+
+
+def detect(
+    session: Session, step: Step, trees: tuple[SnapshotTree, SnapshotTree], watch: Stopwatch
+) -> ChangeSet:
+    """Return all that changed between the two snapshots; `watch` is told how long each part took."""
+    with watch.stage("zfs diff"), session.progress("zfs diff", unit="rows"):
+        found = diff(step.old.name, step.new.name, zfs.mountpoint(step.new.dataset))
+    with watch.stage("certificate"), session.progress("send stream", unit="objects"):
+        certificate, problem = certify(step.old.name, step.new.name)
+    ledger = {Identity(*key): names for key, names in session.catalog.ledger(step.last).items()}
+    reconciler = Reconciler(
+        *trees, excludes=step.excludes, ledger=ledger, old_txg=step.old.createtxg,
+        old_created_ns=step.old.created * 10**9,
+        retry=[bytes.fromhex(path) for path in step.last.stats["skipped_paths"]],
+    )  # fmt: skip
+    with watch.stage("reconcile"), session.progress("comparing", unit="names"):
+        return reconciler.run(found, certificate, uncertified_because=problem)

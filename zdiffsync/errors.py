@@ -38,6 +38,10 @@ class ConfigError(UsageError):
     """The configuration file is missing, unreadable or wrong."""
 
 
+class StagingError(UsageError):
+    """What waits for its upload cannot be written; mostly because the disk is full."""
+
+
 class ToolError(ZdiffsyncError):
     """An external tool (zfs, restic, rclone) failed, is missing or is too old."""
 

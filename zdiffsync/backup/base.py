@@ -8,8 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from zdiffsync.backup.changes import ChangeSet, Detection
 from zdiffsync.backup.choice import Choice
@@ -32,6 +30,7 @@ from zdiffsync.external import zfs
 from zdiffsync.external.restic import BackupSummary, exclude_patterns
 from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.format.manifest import Header
+from zdiffsync.model.staging import staging
 from zdiffsync.store.condemned import read_condemned
 
 _STALL = 3600.0  # seconds without a word from restic; it reports at least its progress
@@ -190,15 +189,12 @@ def _restic(
     session: Session, header: Header, tree: SnapshotTree, found: Survey, choice: Choice
 ) -> BackupSummary:
     patterns = exclude_patterns(tree.root, [*found.excluded, *found.left_to_us])
-    session.settings.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (
-        NamedTemporaryFile(dir=session.settings.staging) as file,
-        session.progress("base", found.size) as bar,
-    ):
-        file.write(b"".join(pattern + b"\n" for pattern in patterns))
-        file.flush()
+    with session.staging() as folder, session.progress("base", found.size) as bar:
+        excluded = folder / "excluded"
+        with staging(excluded):
+            excluded.write_bytes(b"".join(pattern + b"\n" for pattern in patterns))
         return session.restic.backup(
             tree.descriptor, parent=choice.parent_base, tags=["zdiffsync", f"dataset={header.dataset}"],
             host=header.host, time=datetime.fromtimestamp(header.created_ns / 1e9, UTC),
-            exclude_file=Path(file.name) if patterns else None, progress=bar, stall=_STALL,
+            exclude_file=excluded if patterns else None, progress=bar, stall=_STALL,
         )  # fmt: skip

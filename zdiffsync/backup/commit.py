@@ -22,7 +22,9 @@ from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.format.delta_pool import DeltaPool
 from zdiffsync.format.manifest import ContentRecord, Header, ManifestWriter, PackRecord, read_manifest
 from zdiffsync.model.entry import EntryType
+from zdiffsync.model.staging import staging
 from zdiffsync.store.condemned import read_condemned
+from zdiffsync.store.manifests import free_name, upload_manifest
 from zdiffsync.store.names import ManifestName, pack_name
 
 
@@ -62,12 +64,17 @@ class PointCommit:
         self._uploaded = 0
 
     def commit(self, changes: ChangeSet, extra_stats: Callable[[Outcome], dict[str, Any]]) -> Outcome:
-        """Store all changes and commit. Raises RemoteError, CatalogError; nothing is committed then."""
+        """Store all changes and commit. Raises RemoteError, CatalogError, StagingError.
+
+        Nothing is committed then, but for an error of the catalog, which takes the point in later.
+        """
         started = monotonic()
         with self._session.staging() as stage:
-            sequence = self._header.sequence
-            manifest = stage / str(ManifestName(self._header.chain, sequence, sequence))
-            manifest.parent.mkdir(parents=True)
+            sequence, area = self._header.sequence, self._session.store.data
+            name = free_name(area, ManifestName(self._header.chain, sequence, sequence))
+            manifest = stage / str(name)
+            with staging(stage):
+                manifest.parent.mkdir(parents=True)
             with ManifestWriter(manifest, self._header) as writer:
                 point, contents = self._fill(stage, writer, changes)
                 for pack in self._packs:
@@ -75,9 +82,9 @@ class PointCommit:
                 outcome = Outcome(point, contents, self._uploaded, monotonic() - started)
                 writer.finish(extra_stats(outcome))
             self._refuse_condemned()
-            self._session.store.data.upload(stage, [str(manifest.relative_to(stage))], lambda _done: None)
+            upload_manifest(area, stage, name)
             outcome = replace(outcome, manifest=manifest.stat().st_size)
-            self._session.catalog.apply(read_manifest(manifest))
+            self._session.catalog.apply(read_manifest(manifest), name.revision)
         self._session.catalog.journal.clear(self._header.dataset)
         return outcome
 
@@ -108,19 +115,19 @@ class PointCommit:
                     uploading.expect(self._uploaded)
                     uploader.submit(pack)
 
-                packer = Packer(stage, settings.pack_size, hand_on)
-                contents = ContentStore(
-                    old=self._old, new=self._new, view=self._view, packer=packer, pool=pool,
-                    settings=settings.contents, last_number=self._last_content, emit=writer.add,
-                    progress=reading.advance,
-                )  # fmt: skip
-                contents.resume(done_packs, done_contents)
-                builder = PointBuilder(
-                    writer, contents, old=self._old, new=self._new, view=self._view,
-                    base_path=self._base_path, last_number=self._last_object,
-                )  # fmt: skip
-                builder.add(changes)
-                packer.flush()
+                with Packer(stage, settings.pack_size, hand_on) as packer:
+                    contents = ContentStore(
+                        old=self._old, new=self._new, view=self._view, packer=packer, pool=pool,
+                        settings=settings.contents, last_number=self._last_content, emit=writer.add,
+                        progress=reading.advance,
+                    )  # fmt: skip
+                    contents.resume(done_packs, done_contents)
+                    builder = PointBuilder(
+                        writer, contents, old=self._old, new=self._new, view=self._view,
+                        base_path=self._base_path, last_number=self._last_object,
+                    )  # fmt: skip
+                    builder.add(changes)
+                    packer.flush()
         return builder.stats, contents.stats
 
     def _resumable(self) -> tuple[list[PackRecord], dict[tuple[int, int], ContentRecord]]:

@@ -5,7 +5,7 @@ Rule: built once by the command line, passed down, never global.
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from zdiffsync.backup.tripwire import TripwireSettings
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.external.restic import Restic
 from zdiffsync.model.progress import ProgressFactory
+from zdiffsync.model.staging import staging
 from zdiffsync.store.store import Store
 
 
@@ -61,9 +62,15 @@ class Session:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Give an empty private folder that is gone afterwards; what a killed run left goes first."""
-        self.settings.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in self.settings.staging.glob("run-*"):
-            shutil.rmtree(left)
-        with TemporaryDirectory(prefix="run-", dir=self.settings.staging) as folder:
+        """Give an empty private folder that is gone afterwards; what a killed run left goes first.
+
+        Raises StagingError.
+        """
+        place = self.settings.staging
+        with ExitStack() as stack:
+            with staging(place):
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for left in place.glob("run-*"):
+                    shutil.rmtree(left)
+                folder = stack.enter_context(TemporaryDirectory(prefix="run-", dir=place))
             yield Path(folder)

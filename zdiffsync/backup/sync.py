@@ -1,10 +1,11 @@
 """Bringing the catalog up to the remote: manifests committed but never taken in, points forgotten.
 
 First thing a run does. A crash between commit and catalog, a deleted catalog, another host: all end
-here. Rule: the remote is right; the catalog follows, a chain at a time.
+here. Rule: the remote is right; the catalog follows, a chain at a time. A manifest whose upload broke off
+does not hold, so what it was to take the place of still does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import sleep
@@ -26,8 +27,8 @@ def sync_catalog(area: ReadableArea, catalog: Catalog, progress: ProgressFactory
     """Take in every manifest of the encrypted area that the catalog lacks; return how many.
 
     Points whose manifests are gone leave the catalog. Raises RemoteError, IntegrityError for a damaged
-    manifest, ChainError for a missing one, UsageError for one of another format; a chain that has such a
-    one keeps no other from being taken in.
+    manifest that is needed, ChainError for a missing one, UsageError for one of another format; a chain that
+    has such a one keeps no other from being taken in.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -38,24 +39,23 @@ def sync_catalog(area: ReadableArea, catalog: Catalog, progress: ProgressFactory
 
 
 def _sync(area: ReadableArea, catalog: Catalog, progress: ProgressFactory) -> int:
-    known: dict[str, set[ManifestName]] = {}
-    for name in catalog.manifests():
-        known.setdefault(name.chain, set()).add(name)
-    problems: list[ZdiffsyncError] = []
-    current = _current(_listed(area, known), problems)
-    for chain in known.keys() - current.keys():
+    known = _by_chain(catalog.manifests())
+    listed = _by_chain(_listed(area, known))
+    for chain in known.keys() - listed.keys():
         catalog.remove_chain(chain)
-    changed = {chain: names for chain, names in current.items() if names and known.get(chain) != set(names)}
-    missing = {
-        chain: names if _anew(known, chain, names) else names[len(known.get(chain, ())) :]
-        for chain, names in changed.items()
-    }
+    problems: list[ZdiffsyncError] = []
+    missing: _Chains = {}
+    for chain, names in listed.items():
+        try:
+            missing[chain] = _missing(known.get(chain, set()), current_manifests(names)[chain])
+        except ChainError as error:
+            problems.append(error)
     count = sum(map(len, missing.values()))
     if count:
         with progress("reading manifests", count, unit="points") as bar:
-            for chain, names in missing.items():
+            for chain in (chain for chain, names in missing.items() if names):
                 try:
-                    _take_in(area, catalog, names, bar, anew=_anew(known, chain, names))
+                    _follow(area, catalog, listed[chain], known.get(chain, set()), bar)
                 except (IntegrityError, ChainError) as error:
                     problems.append(error)
     if problems:
@@ -63,9 +63,11 @@ def _sync(area: ReadableArea, catalog: Catalog, progress: ProgressFactory) -> in
     return count
 
 
-def _anew(known: dict[str, set[ManifestName]], chain: str, names: list[ManifestName]) -> bool:
-    """Tell whether manifests that the catalog has taken in do not hold any more."""
-    return bool(names) and names[0].first == 0 and not known.get(chain, set()) <= set(names)
+def _by_chain(names: Iterable[ManifestName]) -> dict[str, set[ManifestName]]:
+    chains: dict[str, set[ManifestName]] = {}
+    for name in names:
+        chains.setdefault(name.chain, set()).add(name)
+    return chains
 
 
 def _listed(area: ReadableArea, known: dict[str, set[ManifestName]]) -> set[ManifestName]:
@@ -76,18 +78,46 @@ def _listed(area: ReadableArea, known: dict[str, set[ManifestName]]) -> set[Mani
     return listed
 
 
-def _current(listed: set[ManifestName], problems: list[ZdiffsyncError]) -> _Chains:
-    """Return the manifests that hold by chain, none of a chain in which one is missing."""
-    found: _Chains = {}
-    for name in listed:
-        found.setdefault(name.chain, []).append(name)
-    for chain, names in found.items():
+def _missing(known: set[ManifestName], names: list[ManifestName]) -> list[ManifestName]:
+    """Return what is to be taken in of the manifests that hold: all of them when the chain was made anew."""
+    return names if _anew(known, names) else names[len(known) :]
+
+
+def _anew(known: set[ManifestName], names: list[ManifestName]) -> bool:
+    """Tell whether manifests that the catalog has taken in do not hold any more."""
+    return not known <= set(names)
+
+
+def _follow(
+    area: ReadableArea, catalog: Catalog, listed: set[ManifestName], known: set[ManifestName], bar: Progress
+) -> None:
+    """Take in what the catalog lacks of one chain, of which `listed` are there."""
+    while True:
+        names = [name for of_chain in current_manifests(listed).values() for name in of_chain]
         try:
-            found[chain] = current_manifests(names)[chain]
-        except ChainError as error:
-            found[chain] = []
-            problems.append(error)
-    return found
+            _take_in(area, catalog, _missing(known, names), bar, anew=_anew(known, names))
+        except DamagedManifestError as error:
+            if not _dispensable(error.name, listed, catalog.journal.under_way()):
+                raise
+            listed = listed - {error.name}
+            known = _by_chain(catalog.manifests()).get(error.name.chain, set())
+        else:
+            return
+
+
+def _dispensable(damaged: ManifestName, listed: set[ManifestName], under_way: set[tuple[str, int]]) -> bool:
+    """Tell whether nothing is lost without a manifest.
+
+    So it is where others hold all its points, or where the run that was uploading it can make it anew.
+    """
+    try:
+        left = current_manifests(listed - {damaged}).get(damaged.chain, [])
+    except ChainError:
+        return False
+    end = left[-1].last if left else -1
+    return end >= damaged.last or (
+        damaged.first == damaged.last == end + 1 and (damaged.chain, damaged.last) in under_way
+    )
 
 
 def _take_in(
@@ -97,7 +127,10 @@ def _take_in(
 
         def fetched(name: ManifestName) -> Path:
             path = Path(folder, f"{name.last}.manifest")
-            area.download(str(name), path, lambda _done: None)
+            try:
+                area.download(str(name), path, lambda _done: None)
+            except IntegrityError as error:
+                raise DamagedManifestError(name, error) from error
             bar.advance(1)
             return path
 
@@ -113,11 +146,25 @@ def _take_in(
         )
 
 
+class DamagedManifestError(IntegrityError):
+    """A manifest cannot be read, or is not the one its name says."""
+
+    def __init__(self, name: ManifestName, why: object) -> None:
+        super().__init__(f"{name} on the remote: {why}; run zdiffsync check")
+        self.name = name
+
+
 def read_named(path: Path, name: ManifestName) -> Iterator[Header | Record | Summary]:
-    """Read the manifest that was stored as `name`; IntegrityError also if it is another's."""
-    for item in read_manifest(path):
-        if isinstance(item, Header) and (item.chain, item.first, item.sequence) != (
-            name.chain, name.first, name.last,
-        ):  # fmt: skip
-            raise IntegrityError(f"{name} on the remote is the manifest of another point; it was moved")
-        yield item
+    """Read the manifest that was stored as `name`. Raises DamagedManifestError."""
+    try:
+        for item in read_manifest(path):
+            if isinstance(item, Header):
+                _check_place(item, name)
+            yield item
+    except IntegrityError as error:
+        raise DamagedManifestError(name, error) from error
+
+
+def _check_place(header: Header, name: ManifestName) -> None:
+    if (header.chain, header.first, header.sequence) != (name.chain, name.first, name.last):
+        raise IntegrityError("it is the manifest of another point, it was moved")

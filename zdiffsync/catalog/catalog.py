@@ -31,6 +31,7 @@ from zdiffsync.catalog.timeline import ChainRows
 from zdiffsync.catalog.upkeep import Upkeep
 from zdiffsync.catalog.values import row_entry
 from zdiffsync.catalog.view import PointView
+from zdiffsync.errors import CatalogError
 from zdiffsync.format.manifest import Header, Record, Summary
 from zdiffsync.model.entry import Entry
 from zdiffsync.store.names import ManifestName
@@ -100,6 +101,16 @@ class Catalog:
 
     def __exit__(self, *_exc: object) -> None:
         self._engine.dispose()
+
+    def settle(self) -> None:
+        """Have everything in the one file, so that it can be moved.
+
+        Closing would leave the rest beside it, without a word, when the disk is full. Raises CatalogError.
+        """
+        with self._engine.connect() as connection:
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+        if busy:
+            raise CatalogError(f"catalog {self._path} is in use; run again")
 
     def apply(self, items: Manifest, revision: int = 0) -> None:
         """Take in one manifest; see catalog.apply. Raises ChainError, CatalogError, IntegrityError."""

@@ -54,6 +54,13 @@ class Journal:
             row.dataset, row.chain, row.sequence, row.snapshot, int(row.guid), parent, row.restic
         )
 
+    def under_way(self) -> set[tuple[str, int]]:
+        """Return chain and sequence of the points that unfinished runs were making."""
+        with self._engine.connect() as connection:
+            return {
+                (row.chain, row.sequence) for row in connection.execute(select(RunRow.chain, RunRow.sequence))
+            }
+
     def base_done(self, dataset: str, restic: str) -> None:
         """Note that restic finished the base of the unfinished run."""
         with self._engine.begin() as connection:

@@ -25,12 +25,14 @@ def rebuild(app: App) -> None:
             before = len(catalog.manifests())
             read = sync_catalog(repository.store.data, catalog, app.progress)
             points = len(catalog.points())
+            catalog.settle()
         _take_the_place(new, path)
     app.emit({"points": points, "manifests_read": read, "resumed": before > 0})
     app.say(f"catalog made again: {plural(points, 'point')}" + (" (resumed)" if before else ""))
 
 
 def _take_the_place(new: Path, old: Path) -> None:
-    for tail in ("-wal", "-shm"):  # SQLite would apply what is left of the old one to the new
+    # SQLite would apply what is left of the old one to the new, and cannot read the old one without it.
+    for tail in ("", "-wal", "-shm"):
         old.with_name(old.name + tail).unlink(missing_ok=True)
     new.replace(old)

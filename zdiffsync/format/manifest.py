@@ -20,6 +20,7 @@ from zdiffsync.errors import IntegrityError, UsageError
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import CompressionParameter, ZstdError, ZstdFile
 from zdiffsync.model.entry import Entry, EntryType
+from zdiffsync.model.staging import staging
 
 FORMAT = 2
 IN_BASE = 0  # the content number that means: the base's file at the object's base path
@@ -143,11 +144,16 @@ Record = PackRecord | ContentRecord | ObjectRecord | VersionRecord | NameRecord 
 
 
 class ManifestWriter:
-    """Writes one manifest to a local file; `finish` must be called for it to be complete."""
+    """Writes one manifest to a local file; `finish` must be called for it to be complete.
+
+    All raises StagingError when the file cannot be written.
+    """
 
     def __init__(self, path: Path, header: Header) -> None:
-        # Without a checksum a flipped bit in a name or digest would be read as another name or digest.
-        self._file = ZstdFile(path, "wb", options={CompressionParameter.checksum_flag: 1})
+        self._path = path
+        with staging(path):
+            # Without a checksum a flipped bit in a name or digest would be read as another name or digest.
+            self._file = ZstdFile(path, "wb", options={CompressionParameter.checksum_flag: 1})
         self._count = 0
         self._line({"manifest": FORMAT, **asdict(header)})
 
@@ -159,10 +165,15 @@ class ManifestWriter:
     def finish(self, stats: dict[str, Any]) -> None:
         """Write the end line and close."""
         self._line({"end": self._count, "stats": stats})
-        self._file.close()
+        self._close()
 
     def _line(self, value: dict[str, Any]) -> None:
-        self._file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+        with staging(self._path):
+            self._file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+
+    def _close(self) -> None:
+        with staging(self._path):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +181,7 @@ class ManifestWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._close()
 
 
 def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:

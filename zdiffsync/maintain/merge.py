@@ -25,7 +25,9 @@ from zdiffsync.format.manifest import (
     Summary,
     VersionRecord,
 )
+from zdiffsync.model.staging import staging
 from zdiffsync.store.area import Area
+from zdiffsync.store.manifests import free_name, upload_manifest
 from zdiffsync.store.names import ManifestName
 
 _OF_THE_BASE = ("files_total", "bytes_total")
@@ -55,12 +57,13 @@ def write_merged(
     """
     last = sources[-1]
     revision = last.revision + 1 if len(sources) == 1 else 0
-    target = ManifestName(last.chain, sources[0].first, last.last, revision)
+    target = free_name(area, ManifestName(last.chain, sources[0].first, last.last, revision))
     with TemporaryDirectory(prefix="merge-", dir=stage) as folder:
         path = Path(folder, str(target))
-        path.parent.mkdir(parents=True)
+        with staging(folder):
+            path.parent.mkdir(parents=True)
         _merge(area, Path(folder), sources, path, alterations)
-        area.upload(Path(folder), [str(target)], lambda _sent: None)
+        upload_manifest(area, Path(folder), target)
     return target
 
 

@@ -13,7 +13,7 @@ from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.catalog.upkeep import PackUse
 from zdiffsync.maintain.repack import repack
 from zdiffsync.store.condemned import condemn, read_condemned
-from zdiffsync.store.names import current_manifests, pack_name, parse_manifest_name, parse_pack_name
+from zdiffsync.store.names import pack_name, parse_manifest_name, parse_pack_name
 
 BASE_TAG = "zdiffsync"
 
@@ -125,8 +125,19 @@ def _worth_rewriting(session: Session, uses: list[PackUse], max_unused: float) -
 
 
 def _superseded(session: Session) -> set[str]:
-    names = {parse_manifest_name(name) for name in session.store.data.sizes("points")}
-    return {str(name) for name in names.difference(*current_manifests(names).values())}
+    """Return the manifests that do not hold: of the catalog's, which was just brought up, all do.
+
+    One that would hold instead of those is what a broken upload left; on another host's chain it may be new.
+    """
+    holding = set(session.catalog.manifests())
+    ours = {point.chain for point in session.catalog.points() if point.host == session.host}
+    names = {parse_manifest_name(name) for name in session.store.data.sizes("points")} - holding
+    return {
+        str(name)
+        for name in names
+        for other in holding
+        if other.supersedes(name) or (name.chain in ours and name.supersedes(other))
+    }
 
 
 def execute_prune(session: Session, plan: PrunePlan) -> PruneReport:

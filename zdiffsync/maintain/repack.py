@@ -60,15 +60,15 @@ class _Chain:
 
     def move(self, old: set[str]) -> None:
         """Move all contents out of these packs."""
-        packer = Packer(self._stage, self._session.settings.pack_size, self._upload)
         sequences: set[int] = set()
-        for held in self._upkeep.contents_in(self._chain_id, sorted(old)):
-            try:
-                self._replaced[held.record.number] = self._copied(held.record, old, packer)
-                sequences.add(held.sequence)
-            except _DamagedPackError as error:
-                self.damaged.add(error.pack)
-        packer.flush()
+        with Packer(self._stage, self._session.settings.pack_size, self._upload) as packer:
+            for held in self._upkeep.contents_in(self._chain_id, sorted(old)):
+                try:
+                    self._replaced[held.record.number] = self._copied(held.record, old, packer)
+                    sequences.add(held.sequence)
+                except _DamagedPackError as error:
+                    self.damaged.add(error.pack)
+            packer.flush()
         self._rewrite_manifests(sequences)
 
     def _copied(self, record: ContentRecord, old: set[str], packer: Packer) -> ContentRecord:

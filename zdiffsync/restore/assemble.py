@@ -126,8 +126,9 @@ class Assembler:
             self._todo.append((found, folder.hold(), name))
             return
         there = None if empty else lstat(folder.descriptor, name)
-        if self._staging.was_placed(path) or not self._overwrite.replaces(found.entry, there):
-            self._keep(found, folder, name, path)
+        placed = self._staging.was_placed(path, there)
+        if placed or not self._overwrite.replaces(found.entry, there):
+            self._keep(found, folder, name, path, ours=placed or self._overwrite is not Overwrite.NEVER)
             return
         first = self._placed.get(found.inode) if found.links > 1 else None
         if first is not None:
@@ -141,7 +142,7 @@ class Assembler:
             opening = self._open_file(found)
             self._add(folder, path, lambda: self._file(found, opening, folder, name, path))
         else:
-            self._add(folder, path, lambda: self._special(found.entry, folder, name))
+            self._add(folder, path, lambda: self._special(found, folder, name, path))
         if found.links > 1:
             self._placed[found.inode] = path, self._hand_over()
         elif found.entry.size > _SMALL:
@@ -155,30 +156,32 @@ class Assembler:
         where = self._staged.reach(base_path)
         if where is None:
             return False
-        try:
-            self._into_place(where[1], folder, name, source=where[0])
-        except FileNotFoundError:
+        if lstat(*where) is None:
             return False
         if found.stored is None or found.stored.entry != entry or not self._staged.exact:
-            apply_metadata(folder.descriptor, name, entry, self._report.warn)
+            apply_metadata(*where, entry, self._report.warn)
+        self._note(found, path, *where)
+        self._into_place(where[1], folder, name, source=where[0])
         if found.links > 1:
             self._placed[found.inode] = path, None
-        self._done(found, path)
+        self._done(found)
         self._count(entry.size)
         return True
 
-    def _done(self, found: Found, path: bytes) -> None:
+    def _note(self, found: Found, path: bytes, directory: int, made: bytes) -> None:
+        """Note which file comes to `path`, where the next attempt could not tell it from another's."""
         if self._overwrite is Overwrite.ALWAYS or found.links > 1:
-            self._staging.placed(path)
+            self._staging.placing(path, os.stat(made, dir_fd=directory, follow_symlinks=False))
+
+    def _done(self, found: Found) -> None:
         with self._report.lock:
             self._report.files += 1
             self._report.bytes_restored += found.entry.size
 
-    def _keep(self, found: Found, folder: Folder, name: bytes, path: bytes) -> None:
+    def _keep(self, found: Found, folder: Folder, name: bytes, path: bytes, *, ours: bool) -> None:
         self._report.kept += 1
         if self._overwrite is Overwrite.CHANGED:
             apply_metadata(folder.descriptor, name, found.entry, self._report.warn)
-        ours = self._overwrite is not Overwrite.NEVER or self._staging.was_placed(path)
         if ours and found.links > 1:
             self._placed.setdefault(found.inode, (path, None))
 
@@ -192,6 +195,7 @@ class Assembler:
             there = None
         self._report.directories += 1
         ours = there is None or self._staging.made(path) or self._overwrite is not Overwrite.NEVER
+        ours = ours or (there is not None and _as_stored(there, found.entry))
         if there is None:
             self._staging.making(path)
             os.mkdir(name, 0o700, dir_fd=above.descriptor)
@@ -216,21 +220,23 @@ class Assembler:
             self._staging.new, made, source, hint, entry, progress=self._count,
             finish=lambda fd: finish_file(fd, entry, self._staging.born, self._report.warn),
         )  # fmt: skip
+        self._note(found, path, self._staging.new, made)
         self._into_place(made, folder, name)
-        self._done(found, path)
+        self._done(found)
         if hint is not None:
             with self._report.lock:
                 self._report.local += max(0, entry.size - hint.tally.missed)
                 self._report.refused += hint.tally.refused
 
-    def _special(self, entry: Entry, folder: Folder, name: bytes) -> None:
-        made = self._staging.fresh()
+    def _special(self, found: Found, folder: Folder, name: bytes, path: bytes) -> None:
+        made, entry = self._staging.fresh(), found.entry
         if entry.type is EntryType.SYMLINK:
             assert entry.target is not None, "a symlink's entry has a target"
             os.symlink(entry.target, made, dir_fd=self._staging.new)
         else:
             os.mknod(made, entry.type.format_bits | 0o600, entry.rdev, dir_fd=self._staging.new)
         apply_metadata(self._staging.new, made, entry, self._report.warn)
+        self._note(found, path, self._staging.new, made)
         self._into_place(made, folder, name)
         with self._report.lock:
             self._report.others += 1
@@ -315,6 +321,12 @@ class Assembler:
     def _stop_if_fatal(self) -> None:
         if self._fatal:
             raise self._fatal[0]
+
+
+def _as_stored(there: os.stat_result, entry: Entry) -> bool:
+    """Whether a directory looks as the point has it: then it shall, too, when what it lacks has come."""
+    looks = stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid, there.st_mtime_ns
+    return looks == (entry.mode, entry.uid, entry.gid, entry.mtime_ns)
 
 
 def check_name(name: bytes) -> None:

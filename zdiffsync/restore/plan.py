@@ -6,7 +6,7 @@ the pieces named here; what it takes beyond them is what turned out damaged on t
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +135,7 @@ class Planner:
             if request.target.is_dir():
                 there = stack.enter_context(SnapshotTree(os.fsencode(request.target)))
             for item in request.items:
-                for found in self._written(item, plan, there, placed or frozenset()):
+                for found in self._written(item, plan, there, placed or {}):
                     progress.advance(1)
                     if found.links == 1 or found.inode not in linked:
                         self._count(found, plan, needs, wanted)
@@ -158,9 +158,12 @@ class Planner:
         return plan
 
     def _written(
-        self, item: Item, plan: Plan, target: SnapshotTree | None, placed: frozenset[bytes]
+        self, item: Item, plan: Plan, target: SnapshotTree | None, placed: Mapping[bytes, int]
     ) -> Iterator[Found]:
-        """Yield what will be made; count directories and what is kept. `placed`: by an earlier attempt."""
+        """Yield what will be made; count directories and what is kept.
+
+        `placed`: the inodes an earlier attempt moved to paths.
+        """
         overwrite = plan.request.overwrite
         top = find(self._walk, self._point, item.path)
         stack = [(top, item.folder if item.name is None else join(item.folder, item.name), target)]
@@ -170,7 +173,8 @@ class Planner:
             found, place, below = stack.pop()
             there = None if below is None else below.lstat(place)
             if found.entry.type is not EntryType.DIRECTORY:
-                if place in placed or not overwrite.replaces(found.entry, there):
+                known = there is not None and placed.get(place) == there.st_ino
+                if known or not overwrite.replaces(found.entry, there):
                     plan.kept += 1
                 else:
                     yield found

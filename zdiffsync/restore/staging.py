@@ -5,6 +5,7 @@ after an interruption. Rule: what stands in the target outside this folder is co
 metadata of directories; those are in the journal until the end.
 """
 
+import errno
 import hashlib
 import os
 import secrets
@@ -38,10 +39,11 @@ class Staging:
         (folder / "new").mkdir(mode=0o700, exist_ok=True)
         self.new = os.open(folder / "new", os.O_RDONLY | os.O_DIRECTORY)
         self._journal = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        os.ftruncate(self._journal, journal.read_bytes().rfind(b"\0") + 1)  # or a record cut off would go on
         self._prefix, self._numbers = secrets.token_hex(8).encode(), count()
         self.born = Newborn.observe(self.new, self.fresh())
-        self._made = _noted(journal, _DIRECTORY)
-        self._placed = _noted(journal, _PLACED)
+        self._made = frozenset(_noted(journal, _DIRECTORY))
+        self._placed = _placed(journal)
 
     def close(self) -> None:
         """Close what is open; the folder stays."""
@@ -56,16 +58,18 @@ class Staging:
         """Whether this restore, or its earlier attempt, made the directory `path`."""
         return path in self._made
 
-    def placed(self, path: bytes) -> None:
-        """Note that the file at `path` of the target is now ours."""
-        self._note(_PLACED, path)
+    def placing(self, path: bytes, made: os.stat_result) -> None:
+        """Note that the file `made` is about to be moved to `path` of the target."""
+        self._note(_PLACED, b"%d " % made.st_ino + path)
 
-    def was_placed(self, path: bytes) -> bool:
-        """Whether an earlier attempt put `path` there."""
-        return path in self._placed
+    def was_placed(self, path: bytes, there: os.stat_result | None) -> bool:
+        """Whether what is at `path` was put there by an earlier attempt."""
+        return there is not None and self._placed.get(path) == there.st_ino
 
-    def _note(self, kind: bytes, path: bytes) -> None:
-        os.write(self._journal, kind + path + b"\0")
+    def _note(self, kind: bytes, what: bytes) -> None:
+        record = kind + what + b"\0"
+        if os.write(self._journal, record) < len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @property
     def base_is_whole(self) -> bool:
@@ -90,16 +94,21 @@ def _base_whole(folder: Path) -> Path:
     return folder / f"base.{boot()}.whole"
 
 
-def placed_before(folder: Path) -> frozenset[bytes] | None:
-    """Return what an earlier attempt noted as placed, None when there was none."""
+def placed_before(folder: Path) -> dict[bytes, int] | None:
+    """Return the paths that an earlier attempt noted, with the inodes it moved there; None without one."""
     journal = folder / "journal"
-    return _noted(journal, _PLACED) if journal.exists() else None
+    return _placed(journal) if journal.exists() else None
 
 
-def _noted(journal: Path, kind: bytes) -> frozenset[bytes]:
+def _placed(journal: Path) -> dict[bytes, int]:
+    noted = (record.partition(b" ") for record in _noted(journal, _PLACED))
+    return {path: int(inode) for inode, _, path in noted}
+
+
+def _noted(journal: Path, kind: bytes) -> list[bytes]:
     # What follows the last zero was being written when the earlier attempt ended.
     records = journal.read_bytes().split(b"\0")[:-1]
-    return frozenset(record[1:] for record in records if record[:1] == kind)
+    return [record[1:] for record in records if record[:1] == kind]
 
 
 def staging_folder(target: Path, point: str, what: bytes) -> Path:

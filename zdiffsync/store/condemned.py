@@ -31,7 +31,10 @@ class Condemned:
 
 
 def read_condemned(area: Area) -> list[Condemned]:
-    """Return all lists, oldest first. Raises RemoteError, IntegrityError for one that is none."""
+    """Return all lists, oldest first. Raises RemoteError, IntegrityError for a name that is no list's.
+
+    One that cannot be read is as good as empty: nobody deletes by it.
+    """
     return sorted(_lists(area), key=lambda each: each.time)
 
 
@@ -40,18 +43,15 @@ def _lists(area: Area) -> Iterator[Condemned]:
         match = _NAME.fullmatch(name)
         if match is None:
             raise IntegrityError(f"{name} on the remote is no list of prune's; move it away")
+        content: dict[str, list[str]] = {"packs": [], "bases": []}
         try:
-            content = json.loads(area.read_all(name))
-            yield Condemned(
-                name, datetime.strptime(match[1], _TIME).replace(tzinfo=UTC), frozenset(content["packs"]),
-                frozenset(content["bases"]),
-            )  # fmt: skip
+            content |= json.loads(area.read_all(name))
         except ObjectMissingError:
             continue  # another prune is done with it
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(
-                f"{name} on the remote is damaged: {error}; delete it, prune makes it again"
-            ) from error
+        except (IntegrityError, ValueError, TypeError):
+            pass  # its upload broke off
+        time = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+        yield Condemned(name, time, frozenset(content["packs"]), frozenset(content["bases"]))
 
 
 def condemn(area: Area, packs: frozenset[str], bases: frozenset[str]) -> None:

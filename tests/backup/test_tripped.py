@@ -20,7 +20,8 @@ def test_a_stopped_dataset_freezes_until_it_is_cleared(tmp_path):
     tripped.add("tank/data/child", "9 of 9 files were deleted", "tank/data")
     reason = frozen(tmp_path)
     assert reason is not None
-    assert "tank/data/child: 9 of 9 files were deleted" in reason
+    assert ": 9 of 9 files were deleted" in reason
+    assert "tank/data/child, since 20" in reason
     assert reason.endswith("zdiffsync run --accept-changes tank/data")
     assert "\n" not in reason
     tripped.clear("tank/other")

@@ -85,7 +85,7 @@ def test_an_extension_that_nearly_all_got_is_named():
     finding = judge(
         TripwireSettings(), Night(0, 400), files=500, history=[], samples=Samples(20, 20), extension=".locked"
     )
-    assert "400 of 500 files were rewritten and now end in .locked, usually" in str(finding)
+    assert "400 of 500 files were rewritten and now end in '.locked', usually" in str(finding)
 
 
 COUNTS = st.integers(0, 200_000)

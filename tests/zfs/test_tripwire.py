@@ -182,7 +182,7 @@ def test_other_datasets_get_their_points(house: House) -> None:
     assert [item["dataset"] for item in report["points"]] == [house.dataset]
     house.machine.configure(house.dataset)
     house.machine.run("--accept-changes", house.dataset)
-    assert f"{stopped}: " in str(frozen(house.state))
+    assert f"{stopped}, since" in str(frozen(house.state))
     house.machine.run("--accept-changes")
     assert frozen(house.state) is None
 
@@ -198,7 +198,7 @@ def test_encryption_is_not_backed_up_until_somebody_accepts_it(
     assert (finding["many_rewritten"], finding["looks_encrypted"]) == (True, True)
     assert finding["extension"] == ".locked"
     assert finding["samples"]["encrypted"] == finding["samples"]["judged"] > 16
-    assert "240 of 302 files were rewritten and now end in .locked" in str(frozen(house.state))
+    assert "240 of 302 files were rewritten and now end in '.locked'" in str(frozen(house.state))
     for command in (["forget", "--keep-last", "1"], ["prune"]):
         assert "wait for a look" in house.machine.cli(*command, expect=2)["error"]
         house.machine.cli(*command, "--dry-run")

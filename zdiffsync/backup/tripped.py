@@ -4,6 +4,7 @@ Written by the run, read by forget and prune. Rule: an entry goes only with a ne
 when a person accepts it.
 """
 
+import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,8 +71,10 @@ def frozen(state: Path) -> str | None:
     trips = Tripped(state).all()
     if not trips:
         return None
-    found = "; ".join(f"{dataset}: {trip.found}" for dataset, trip in sorted(trips.items()))
-    names = " ".join(sorted({trip.accept for trip in trips.values()}))
+    found = "; ".join(
+        f"{dataset}, since {trip.since}: {trip.found}" for dataset, trip in sorted(trips.items())
+    )
+    names = shlex.join(sorted({trip.accept for trip in trips.values()}))
     return (
         f"nothing is removed while unusual changes wait for a look ({found}); "
         f"if they are right, confirm them with zdiffsync run --accept-changes {names}"

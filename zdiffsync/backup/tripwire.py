@@ -62,7 +62,7 @@ class Finding:
             usual = f"usually about {self.usual.deleted:,} a night"
             yield f"{self.night.deleted:,}{total} files were deleted, {usual}"
         if self.many_rewritten or self.looks_encrypted:
-            added = f" and now end in {self.extension}" if self.extension else ""
+            added = f" and now end in {self.extension!r}" if self.extension else ""
             usual = f"usually about {self.usual.rewritten:,} a night"
             yield f"{self.night.rewritten:,}{total} files were rewritten{added}, {usual}"
         if self.looks_encrypted:

@@ -1,5 +1,6 @@
 """The words a run ends with. Rule: what changed, what it cost, and everything that is not as it should be."""
 
+import shlex
 from collections.abc import Sequence
 
 import humanize
@@ -38,7 +39,7 @@ def _stopped(stopped: Stopped, *, dry_run: bool) -> list[str]:
     state = "would not be backed up" if dry_run else "not backed up"
     return [
         f"{stopped.dataset}: {state}: {stopped.finding}",
-        f"  if this is right: zdiffsync run --accept-changes {stopped.accept}",
+        f"  if this is right: zdiffsync run --accept-changes {shlex.quote(stopped.accept)}",
         f"  until then the last point is {stopped.last_point} of {local(stopped.last_created_ns)};",
         f"  its snapshot {stopped.last_snapshot} is kept, forget and prune do nothing",
     ]

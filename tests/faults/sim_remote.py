@@ -138,16 +138,8 @@ def _upload(name: str, data: bytes) -> None:
             raise RemoteError(f"{name}: immutable file modified")
         if objects[name] == data:
             return
-    half = data[: len(data) // 2]
-    match what:
-        case "partial" | "partial-kill":
-            objects[f"{name}.partial"] = half
-        case "truncated" | "truncated-kill":
-            objects[name] = half
-        case "altered" | "altered-error":
-            objects[name] = data[:-1] + bytes([data[-1] ^ 1])
-        case _:
-            objects[name] = data
+    as_name, as_data = _arriving(name, data, what)
+    objects[as_name] = as_data
     if what in {"late", "late-blind"}:
         sim.world().remote.late[name] = _LAG
     if what == "late-blind":
@@ -157,6 +149,18 @@ def _upload(name: str, data: bytes) -> None:
     if what in {"partial", "altered-error"}:
         raise RemoteError(f"{name}: upload failed: connection reset by peer, or encrypted hashes differ")
     _done(what, "upload")
+
+
+def _arriving(name: str, data: bytes, what: str) -> tuple[str, bytes]:
+    """Return as what an upload arrives, and under what name."""
+    match what.partition("-")[0]:
+        case "partial":
+            return f"{name}.partial", data[: len(data) // 2]
+        case "truncated":
+            return name, data[: len(data) // 2]
+        case "altered":
+            return name, data[:-1] + bytes([data[-1] ^ 1])
+    return name, data
 
 
 def read_chunks(

@@ -85,7 +85,7 @@ def _missing(known: set[ManifestName], names: list[ManifestName]) -> list[Manife
 
 def _anew(known: set[ManifestName], names: list[ManifestName]) -> bool:
     """Tell whether manifests that the catalog has taken in do not hold any more."""
-    return not known <= set(names)
+    return bool(names) and not known <= set(names)
 
 
 def _follow(

@@ -11,12 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mounted_world import World
+from oracle import differences
 from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.session import BackupSettings, Session
 from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.cli.main import invoke
 from zdiffsync.format.manifest import PackRecord, read_manifest
 from zdiffsync.maintain.check import Check, Tools, Wishes
+from zdiffsync.maintain.memory import CheckMemory
+from zdiffsync.maintain.repair import Repair
 from zdiffsync.model.progress import silent
 from zdiffsync.restore.packs import RangedPacks
 from zdiffsync.store.names import ManifestName
@@ -97,6 +101,34 @@ class Checked:
         """Check, and return the report."""
         with self.checking(**wishes) as check:
             return check.run()
+
+    def repair(self, *, dry_run=False, read_data=False, host="host", **settings):
+        """Repair, and return the report."""
+        world = self.world
+        with (
+            open_repository(str(world.remote), world.secret) as repository,
+            Catalog(world.state / "catalog.sqlite") as catalog,
+        ):
+            session = Session(
+                repository.identifier, host, repository.store, catalog, world._restic(repository.store),
+                BackupSettings(world.home / "staging", **settings), silent,
+            )  # fmt: skip
+            memory = CheckMemory(world.state, repository.identifier)
+            repair = Repair(session, memory, lambda _dataset: self.snapshots, transfers=2, dry_run=dry_run)
+            return repair.run(read_data=read_data)
+
+    def restores(self, sequence, *, without=()):
+        """Restore a point from the remote alone and hold it against what it was, but for some paths."""
+        target = self.world.home / f"restored-{sequence}"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(self.world.state / "cache", ignore_errors=True)
+        point = self.world.points[sequence]
+        code = invoke(
+            ["-c", str(self.world.config), "-q", "restore", point, "--no-local", "--to", str(target)]
+        )
+        assert code == (90 if without else 0)
+        found = differences(self.world.expected / point, target)
+        return [line for line in found if not any(path in line for path in without)]
 
     def cli(self, *arguments, expect, capsys):
         """Run the command with --json and return its object."""

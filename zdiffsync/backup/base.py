@@ -197,4 +197,5 @@ def _restic(
             tree.descriptor, parent=choice.parent_base, tags=["zdiffsync", f"dataset={header.dataset}"],
             host=header.host, time=datetime.fromtimestamp(header.created_ns / 1e9, UTC),
             exclude_file=excluded if patterns else None, progress=bar, stall=_STALL,
+            reread=choice.reread,
         )  # fmt: skip

@@ -5,7 +5,7 @@ always stands in the report.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from zdiffsync.backup.excludes import Excludes
@@ -19,7 +19,8 @@ from zdiffsync.external import zfs
 class Choice:
     """Where the next point goes. `parent` is the snapshot to compare with, None for a base.
 
-    `finished_base` is the restic snapshot that a broken-off run had already finished.
+    `finished_base` is the restic snapshot that a broken-off run had already finished; `reread`: the new base
+    must read all files, since the one before may lack some.
     """
 
     chain: str
@@ -28,6 +29,7 @@ class Choice:
     parent: zfs.Snapshot | None
     reason: str | None
     finished_base: str | None = None
+    reread: bool = False
 
     @property
     def parent_base(self) -> str | None:
@@ -48,7 +50,7 @@ def choose(
     if reason is None:
         assert last is not None, "the first point of a dataset has a reason to be a base"
         return _increment(dataset, last)
-    return _base(last, reason)
+    return replace(_base(last, reason), reread=_is_distrusted(session, last))
 
 
 def choose_again(dataset: str, last: Point | None, run: UnfinishedRun) -> Choice:
@@ -78,6 +80,8 @@ def _reason_for_base(
         return "asked for"
     if last.excludes != excludes.digest:
         return "the exclude patterns have changed"
+    if _is_distrusted(session, last):
+        return "the base was found damaged"
     settings = session.settings
     oldest = next(p for p in session.catalog.points() if p.chain == last.chain and p.first == 0)
     age = timedelta(microseconds=(now_ns - last.base_ns) / 1000)
@@ -88,3 +92,7 @@ def _reason_for_base(
     if session.catalog.packed_bytes(last) > limit:
         return f"increments exceed {settings.base_when_increments_exceed:.0%} of the base"
     return None
+
+
+def _is_distrusted(session: Session, last: Point | None) -> bool:
+    return last is not None and last.base_ns < session.settings.bases_from_ns

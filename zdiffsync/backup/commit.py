@@ -42,7 +42,8 @@ class Outcome:
 class PointCommit:
     """Builds and commits the point that `header` describes.
 
-    `old` and `view` are the tree and the catalog's view of the point before, None for a base.
+    `old` and `view` are the tree and the catalog's view of the point before, None for a base; `lost` are
+    the contents of the chain that cannot be read any more.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class PointCommit:
         view: PointView | None,
         base_path: Callable[[Identity, bytes | None], bytes | None],
         last_numbers: tuple[int, int],
+        lost: frozenset[int] = frozenset(),
     ) -> None:
         self._session, self._header = session, header
         self._old, self._new, self._view = old, new, view
         self._base_path = base_path
         self._last_object, self._last_content = last_numbers
+        self._lost = lost
         self._packs: list[PackRecord] = []
         self._uploaded = 0
 
@@ -124,7 +127,7 @@ class PointCommit:
                     contents.resume(done_packs, done_contents)
                     builder = PointBuilder(
                         writer, contents, old=self._old, new=self._new, view=self._view,
-                        base_path=self._base_path, last_number=self._last_object,
+                        base_path=self._base_path, last_number=self._last_object, lost=self._lost,
                     )  # fmt: skip
                     builder.add(changes)
                     packer.flush()

@@ -15,6 +15,7 @@ from zdiffsync.backup.reconcile import Reconciler
 from zdiffsync.backup.session import Session
 from zdiffsync.backup.stopwatch import Stopwatch
 from zdiffsync.catalog.catalog import Point
+from zdiffsync.catalog.holders import ContentKey
 from zdiffsync.external import zfs
 from zdiffsync.external.tree import Identity, SnapshotTree
 from zdiffsync.external.zfs_diff import diff
@@ -54,7 +55,17 @@ def detect(
     reconciler = Reconciler(
         *trees, excludes=step.excludes, ledger=ledger, old_txg=step.old.createtxg,
         old_created_ns=step.old.created * 10**9,
-        retry=[bytes.fromhex(path) for path in step.last.stats["skipped_paths"]],
+        retry=[bytes.fromhex(path) for path in step.last.stats["skipped_paths"]] + _lost_paths(session, step),
     )  # fmt: skip
     with watch.stage("reconcile"), session.progress("comparing", unit="names"):
         return reconciler.run(found, certificate, uncertified_because=problem)
+
+
+def _lost_paths(session: Session, step: Step) -> list[bytes]:
+    """Return where the last point has files whose bytes are lost: they are stored again as if new."""
+    chain, sequence = step.last.chain_id, step.last.sequence
+    with session.catalog.holders() as holders:
+        lost = {ContentKey(chain, number): None for number in holders.lost_in(chain)}
+        objects = {use.object for use in holders.uses(lost) if use.since <= sequence < use.until}
+    with session.catalog.view(step.last) as view:
+        return [path for number in objects for path in view.paths(view.node(number))]

@@ -27,9 +27,11 @@ def make_increment(session: Session, step: Step, *, accepted: bool) -> PointRepo
         since = weigh(session, changes, old, new, step.last.stats.get("files_total"))
         if not accepted and (finding := since.finding(session, step.header)) is not None:
             raise UnusualChangesError(finding)
+        with session.catalog.holders() as holders:
+            lost = holders.lost_in(step.last.chain_id)
         commit = PointCommit(
             session, step.header, old=old, new=new, view=view, base_path=_BasePaths(view),
-            last_numbers=session.catalog.last_numbers(step.last),
+            last_numbers=session.catalog.last_numbers(step.last), lost=lost,
         )  # fmt: skip
 
         def report(outcome: Outcome) -> PointReport:

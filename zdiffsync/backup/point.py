@@ -51,6 +51,7 @@ class PointStats:
 class PointBuilder:
     """Writes the records of one point. `old` and `view` are those of the point before, None for a base.
 
+    `lost` are contents of the chain that cannot be read any more: nothing new is to depend on them.
     `base_path` gives the path in the base of an object the overlay meets for the first time, from its
     identity and its path in the old tree; None when the base does not have it.
     """
@@ -65,11 +66,13 @@ class PointBuilder:
         view: PointView | None,
         base_path: Callable[[Identity, bytes | None], bytes | None],
         last_number: int,
+        lost: frozenset[int] = frozenset(),
     ) -> None:
         self._writer, self._contents = writer, contents
         self._old, self._new, self._view = old, new, view
         self._base_path = base_path
         self._last_number = last_number
+        self._lost = lost
         self._numbers: dict[Identity, int] = {}
         self._absent: set[Identity] = set()
         self._new_here: set[Identity] = set()
@@ -146,7 +149,9 @@ class PointBuilder:
         )
         return None if base_path is None else Previous(IN_BASE, base_path)
 
-    def _stored(self, number: int, content: int) -> Previous:
+    def _stored(self, number: int, content: int) -> Previous | None:
+        if content in self._lost:
+            return None
         assert self._view is not None, "asked only for increments"
         return Previous(content, self._view.node(number).base_path if content == IN_BASE else None)
 

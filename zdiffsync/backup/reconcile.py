@@ -21,7 +21,8 @@ Ledger = Mapping[Identity, tuple[bytes, ...]]
 class Reconciler:
     """One comparison of an old and a new snapshot. Times in ns, `old_txg` is the old one's createtxg.
 
-    `retry` are old paths the last point could not read: the old tree has them, the point does not.
+    `retry` are old paths whose bytes the last point does not have, though the old tree does: it could not
+    read them, or they were lost since.
     """
 
     def __init__(
@@ -66,6 +67,9 @@ class Reconciler:
             if row.new_path is not None:
                 work.mention(row.new_path)
         work.run(self._find_old_directory)
+        forward = self._translation(work)
+        for path in self._retry:  # above it something may have been renamed
+            work.mention(forward(path))
         if certificate is None:
             self._mention_changed_links(work)
         else:

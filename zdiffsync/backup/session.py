@@ -34,7 +34,8 @@ class DatasetPlan:
 class BackupSettings:
     """How to back up. Sizes in bytes; `base_when_increments_exceed` as a share of the base's size.
 
-    `staging` is where packs wait for their upload, `state` the state directory.
+    `staging` is where packs wait for their upload, `state` the state directory; bases from before
+    `bases_from_ns` (ns since 1970) were found damaged.
     """
 
     staging: Path
@@ -44,6 +45,7 @@ class BackupSettings:
     contents: ContentSettings = field(default_factory=ContentSettings)
     base_every: timedelta = timedelta(days=30)
     base_when_increments_exceed: float = 0.5
+    bases_from_ns: int = 0
     workers: int | None = None
     tripwire: TripwireSettings = field(default_factory=TripwireSettings)
 

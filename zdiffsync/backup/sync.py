@@ -97,7 +97,7 @@ def _follow(
         try:
             _take_in(area, catalog, _missing(known, names), bar, anew=_anew(known, names))
         except DamagedManifestError as error:
-            if not _dispensable(error.name, listed, catalog.journal.under_way()):
+            if not dispensable(error.name, listed, catalog.journal.under_way()):
                 raise
             listed = listed - {error.name}
             known = _by_chain(catalog.manifests()).get(error.name.chain, set())
@@ -105,7 +105,7 @@ def _follow(
             return
 
 
-def _dispensable(damaged: ManifestName, listed: set[ManifestName], under_way: set[tuple[str, int]]) -> bool:
+def dispensable(damaged: ManifestName, listed: set[ManifestName], under_way: set[tuple[str, int]]) -> bool:
     """Tell whether nothing is lost without a manifest.
 
     So it is where others hold all its points, or where the run that was uploading it can make it anew.

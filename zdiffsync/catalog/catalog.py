@@ -4,6 +4,7 @@ Rule: everything in it but the journal can be made again from the manifests.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from zdiffsync.catalog.apply import apply_manifest, empty_chain, remove_chain
 from zdiffsync.catalog.database import open_engine
 from zdiffsync.catalog.holders import Holders
 from zdiffsync.catalog.journal import Journal
+from zdiffsync.catalog.records import manifest_records
 from zdiffsync.catalog.relations import Breach, breaches
 from zdiffsync.catalog.schema import (
     ChainRow,
@@ -208,6 +210,11 @@ class Catalog:
         """Open what tells who needs which contents and packs."""
         with self._engine.connect() as connection:
             yield Holders(connection)
+
+    def records(self, point: Point, objects_elsewhere: AbstractSet[int]) -> Iterator[Record]:
+        """Yield the records of a point's manifest; see catalog.records."""
+        with self._engine.connect() as connection:
+            yield from manifest_records(connection, point.chain_id, point.sequence, objects_elsewhere)
 
     def breaches(self) -> list[Breach]:
         """Return what of all chains does not fit together."""

@@ -52,6 +52,11 @@ class Holders:
         statement = select(ContentRow.chain, ContentRow.number).where(ContentRow.pack.is_(None))
         return {ContentKey(*row) for row in self._connection.execute(statement)}
 
+    def lost_in(self, chain: int) -> frozenset[int]:
+        """Return the numbers of a chain's contents that were given up, and of all that are deltas of them."""
+        given_up = {content for content in self.lost() if content.chain == chain}
+        return frozenset(content.number for content in self.with_dependents(given_up))
+
     def with_dependents(self, contents: Iterable[ContentKey]) -> set[ContentKey]:
         """Return contents with all that are deltas of them, directly or through others."""
         found: set[ContentKey] = set()

@@ -54,11 +54,12 @@ def _statements() -> Iterator[tuple[str, Executable]]:
     yield (
         "contents lie outside of their packs",
         stored.where(
+            ContentRow.pack.is_not(None),
             or_(
                 ContentRow.offset < len(PACK_MAGIC),
                 ContentRow.length < 1,
                 ContentRow.offset + ContentRow.length > PackRow.size,
-            )
+            ),
         ),
     )
     yield (

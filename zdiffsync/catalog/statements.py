@@ -61,4 +61,5 @@ WITH_DIGEST = select(ContentRow.__table__).where(
     ContentRow.chain == _CHAIN,
     ContentRow.digest == bindparam("digest"),
     ContentRow.size == bindparam("size"),
+    ContentRow.pack.is_not(None),
 )

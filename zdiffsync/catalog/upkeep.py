@@ -128,6 +128,10 @@ class Upkeep:
                 ContentRow.chain == chain, or_(ContentRow.pack.in_(part), ContentRow.number.in_(with_portion))
             )
             numbers.update(self._connection.execute(statement).scalars())
+        return self.contents(chain, numbers)
+
+    def contents(self, chain: int, numbers: Iterable[int]) -> Iterator[Held]:
+        """Yield contents by their numbers, ordered by where their blob lies."""
         rows = chained.from_iterable(
             self._connection.execute(
                 select(ContentRow.__table__).where(ContentRow.chain == chain, ContentRow.number.in_(part))

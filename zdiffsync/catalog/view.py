@@ -142,7 +142,7 @@ class PointView:
         return row_content(row)  # type: ignore[arg-type]
 
     def content_with_digest(self, digest: str, size: int) -> ContentRecord | None:
-        """Return a content of this chain with the same bytes, if there is one."""
+        """Return a content of this chain with the same bytes, if there is one that is not lost."""
         row = self._ask(statements.WITH_DIGEST, digest=digest, size=size).first()
         return None if row is None else row_content(row)  # type: ignore[arg-type]
 

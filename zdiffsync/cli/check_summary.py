@@ -74,14 +74,15 @@ def check_values(report: CheckReport, error: ZdiffsyncError | None = None) -> di
             "restore_seconds", "seconds", "notes",
         )
     }  # fmt: skip
-    values["findings"] = [_finding_values(finding) for finding in report.findings]
+    values["findings"] = [finding_values(finding) for finding in report.findings]
     values["exit_code"] = int(report.exit_code)
     if error is not None:
         values |= {"error": str(error), "exit_code": int(error.exit_code)}
     return values
 
 
-def _finding_values(finding: Finding) -> dict[str, Any]:
+def finding_values(finding: Finding) -> dict[str, Any]:
+    """Return a finding as JSON values."""
     affected = finding.affected
     values: dict[str, Any] = {
         "name": finding.name, "what": finding.what, "pack": finding.pack, "points": list(finding.points),

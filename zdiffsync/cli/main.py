@@ -28,6 +28,7 @@ from zdiffsync.cli.mount import mount
 from zdiffsync.cli.points import points
 from zdiffsync.cli.prune import prune
 from zdiffsync.cli.rebuild import rebuild
+from zdiffsync.cli.repair import repair
 from zdiffsync.cli.restore import restore
 from zdiffsync.cli.run import run
 from zdiffsync.cli.shells import register
@@ -62,7 +63,8 @@ def group(
 
 register()
 _COMMANDS = (
-    init, run, points, ls, find, history, diff, cat, restore, mount, check, forget, prune, rebuild, kit,
+    init, run, points, ls, find, history, diff, cat, restore, mount, check, repair, forget, prune, rebuild,
+    kit,
 )  # fmt: skip
 for command in _COMMANDS:
     group.add_command(command)

@@ -7,6 +7,7 @@ from zdiffsync.backup.contents import ContentSettings
 from zdiffsync.backup.session import BackupSettings, Session
 from zdiffsync.cli.context import App, Opened
 from zdiffsync.format.delta_policy import DeltaPolicy
+from zdiffsync.maintain.memory import CheckMemory
 
 
 def make_session(app: App, opened: Opened) -> Session:
@@ -24,6 +25,7 @@ def make_session(app: App, opened: Opened) -> Session:
         ),
         base_every=config.base_age(),
         base_when_increments_exceed=config.base_when_increments_exceed,
+        bases_from_ns=CheckMemory(config.state, opened.repository.identifier).distrusted_ns,
         tripwire=config.tripwire.settings(),
     )
     return Session(

@@ -5,6 +5,7 @@ changed. Rule: paths are bytes relative to the base's root (b"" is the root), sn
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from zdiffsync.errors import IntegrityError
 from zdiffsync.external.restic_listing import listing
 from zdiffsync.external.restic_node import ListedNode, ResticNode, parse_tree
 from zdiffsync.external.restic_patterns import exact_patterns
@@ -36,6 +38,7 @@ _LONG = 7 * 86_400.0  # seconds; reading a whole repository through a home uplin
 _RESTORE_STALL = 3600.0
 _SOME_UNREADABLE = 3
 _BLOCK = 1 << 20
+_PACK = re.compile(rb"\bpack ([0-9a-f]{64})\b")
 # restic compares every pattern with every name it passes: 100,000 at once would take hours. Sorted and in
 # parts, each run passes few names (measured 0.11 µs a pair, 1.3 s a run).
 _INCLUDES_AT_ONCE = 2000
@@ -82,6 +85,14 @@ class ResticSnapshot:
     time: datetime
     host: str
     tags: tuple[str, ...]
+
+
+class BasesDamagedError(IntegrityError):
+    """restic's check found damage; `packs` are the packs it named."""
+
+    def __init__(self, text: str, packs: frozenset[str]) -> None:
+        super().__init__(text)
+        self.packs = packs
 
 
 class Restic:
@@ -138,16 +149,20 @@ class Restic:
         exclude_file: Path | None,
         progress: Progress,
         stall: float,
+        reread: bool = False,
     ) -> BackupSummary:
         """Store the tree below an open directory descriptor as one snapshot; sockets are left out.
 
         With `parent` only files that changed since that snapshot are read; without, since the newest one of
-        this host with these tags. `exclude_file` holds lines of `exclude_patterns`. Files that cannot be
-        read are in the summary. Raises ToolStalledError after `stall` seconds without progress.
+        this host with these tags; with `reread` all are. `exclude_file` holds lines of `exclude_patterns`.
+        Files that cannot be read are in the summary. Raises ToolStalledError after `stall` seconds without
+        progress.
         """
         options = ["--json", *_GROUP, "--host", host, "--tag", ",".join(tags)]
         options += ["--time", time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")]
-        if parent is not None:
+        if reread:
+            options.append("--force")
+        elif parent is not None:
             options += ["--parent", parent]
         if exclude_file is not None:
             options += ["--exclude-file", str(exclude_file)]
@@ -290,10 +305,30 @@ class Restic:
         """Check the repository's structure, and with e.g. "5%", "2G" or "1/7" the bytes of that part.
 
         Takes no lock, so a backup can go on; what changes meanwhile can look like damage.
-        Raises IntegrityError with restic's finding when something is damaged or missing.
+        Raises BasesDamagedError with restic's first finding when something is damaged or missing.
         """
         options = [] if read_data_subset is None else [f"--read-data-subset={read_data_subset}"]
-        self._maintain("check", "--json", "--no-lock", *options)
+        done = self._runner.attempt("check", "--json", "--no-lock", *options, timeout=_LONG)
+        if done.returncode:
+            error = self._runner.failure("check", done)
+            if isinstance(error, IntegrityError):
+                packs = {match[1].decode() for match in _PACK.finditer(done.stdout + done.stderr)}
+                raise BasesDamagedError(str(error), frozenset(packs))
+            raise error
+
+    def mend(self, packs: Sequence[str], folder: Path) -> None:
+        """Make restic forget what its packs do not have any more, so that the next backup stores it anew.
+
+        Of these `packs` it keeps what can be read; copies of them as they were come into `folder`.
+        """
+        if packs:
+            self._runner.unlocking(lambda: self._mend("packs", *packs, folder=folder))
+        self._runner.unlocking(lambda: self._mend("index", folder=folder))
+
+    def _mend(self, *arguments: str, folder: Path) -> None:
+        done = self._runner.attempt("repair", *arguments, timeout=_LONG, cwd=folder)
+        if done.returncode:
+            raise self._runner.failure("repair", done)
 
     def _maintain(self, *arguments: str) -> None:
         done = self._runner.attempt(*arguments, timeout=_LONG)

@@ -124,9 +124,11 @@ class ResticRunner:
             self._version = version
         return self._version
 
-    def attempt(self, *arguments: str | bytes, timeout: float = QUICK) -> Completed:
+    def attempt(
+        self, *arguments: str | bytes, timeout: float = QUICK, cwd: Directory | None = None
+    ) -> Completed:
         """Run a command to its end, `timeout` in seconds; the exit code is the caller's to judge."""
-        return run_tool(self._argv(arguments), timeout=timeout, env=self._variables())
+        return run_tool(self._argv(arguments), timeout=timeout, env=self._variables(), cwd=cwd)
 
     def run(self, *arguments: str | bytes) -> bytes:
         """Run a command to its end and return its stdout. Raises what `failure` makes of it."""
@@ -169,7 +171,7 @@ class ResticRunner:
             return LockedError(f"the restic repository {where} is locked by another process: {words}")
         text = f"restic {os.fsdecode(command)} failed on {where}: {words}"
         if _FINDINGS.search(done.stdout) and not _REMOTE.search(words.replace(where, "")):
-            return IntegrityError(f"{text}; see restic's guide to troubleshooting before pruning anything")
+            return IntegrityError(f"{text}; run zdiffsync repair")
         if _DAMAGE.search(words):
             return IntegrityError(f"{text}; run zdiffsync check")
         rclone = _RCLONE_FAILURE.findall(done.stderr.decode(errors="replace"))

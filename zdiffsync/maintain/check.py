@@ -14,8 +14,8 @@ from time import monotonic
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog, Point
-from zdiffsync.errors import IntegrityError, ToolError
-from zdiffsync.external.restic import Restic
+from zdiffsync.errors import ToolError
+from zdiffsync.external.restic import BasesDamagedError, Restic
 from zdiffsync.format.manifest import PackRecord
 from zdiffsync.maintain.drill import drill
 from zdiffsync.maintain.findings import CheckReport, Finding, pack_findings
@@ -110,7 +110,7 @@ class Check:
         """Read packs and bases, or only hold the bases' structure against themselves."""
         subset = self._wishes.read
         if subset is None:
-            self._bases(None)
+            self._bases(None, memory)
             return
         base_bytes = sum(self._tools.repository.store.plain.sizes("restic/data").values())
         total = base_bytes + self.report.pack_bytes
@@ -129,7 +129,7 @@ class Check:
         finally:
             self.report.packs_read, self.report.bytes_read = reader.packs, reader.size
         part, upto = subset.of_bases(memory.bases_upto, total)
-        self._bases(part)
+        self._bases(part, memory)
         if upto is not None:
             memory.save(packs, upto)
 
@@ -141,7 +141,7 @@ class Check:
             of_chains = holders.packs_of(chains)
         return {key: pack for key, pack in packs.items() if key in of_chains}
 
-    def _bases(self, part: str | None) -> None:
+    def _bases(self, part: str | None, memory: CheckMemory) -> None:
         """Let restic check its repository, once more if a run made a base in between."""
         if not self.report.bases:
             return
@@ -149,18 +149,19 @@ class Check:
         with self._tools.progress(label, unit="bases"):
             damage = self._damage_of_bases(part)
         if damage is not None:
+            memory.bases_damaged(damage.packs)
             self.report.findings.append(Finding("restic", str(damage)))
             self._tell_new()
         self.report.bases_read = part
 
-    def _damage_of_bases(self, part: str | None) -> IntegrityError | None:
+    def _damage_of_bases(self, part: str | None) -> BasesDamagedError | None:
         restic = self._tools.restic
-        damage: IntegrityError | None = None
+        damage: BasesDamagedError | None = None
         for _ in range(2):
             before = restic.snapshots()
             try:
                 restic.check(part)
-            except IntegrityError as error:
+            except BasesDamagedError as error:
                 damage = error
             else:
                 return None

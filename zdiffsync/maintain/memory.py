@@ -7,7 +7,7 @@ or finding the same damage again. Rule: what two checks at once learned is kept 
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from time import time
+from time import time, time_ns
 
 import msgspec
 
@@ -21,6 +21,8 @@ class _Stored(msgspec.Struct):
     packs: dict[str, int] = {}  # pack: when it was last read and found right, seconds since 1970
     damaged: dict[str, str] = {}  # pack: what was wrong with it
     bases_upto: float = 0.0  # share of the bases that the present round has read
+    base_packs: list[str] = []  # packs of restic's repository that were found damaged
+    distrusted_ns: int = 0  # bases made before this may lack something, ns since 1970
 
 
 class CheckMemory:
@@ -42,6 +44,16 @@ class CheckMemory:
         """How much of the bases, as a share of all, the present round has read."""
         return self._stored.bases_upto
 
+    @property
+    def base_packs(self) -> frozenset[str]:
+        """Packs of restic's repository that restic found damaged."""
+        return frozenset(self._stored.base_packs)
+
+    @property
+    def distrusted_ns(self) -> int:
+        """Bases made before this (ns since 1970) may lack something; 0: none."""
+        return self._stored.distrusted_ns
+
     def last_read(self, pack: str) -> int:
         """Return when a pack was last read, in seconds since 1970; 0: never."""
         return self._stored.packs.get(pack, 0)
@@ -59,19 +71,34 @@ class CheckMemory:
 
         Raises OSError.
         """
-        stored = self._load()
+        stored, kept = self._load(), set(existing)
         packs = stored.packs | self._good
         damaged = stored.damaged | self._bad
-        kept = set(existing)
-        self._stored = _Stored(
-            self._repository,
-            {pack: when for pack, when in packs.items() if pack in kept},
-            {pack: what for pack, what in damaged.items() if pack in kept and pack not in self._good},
-            stored.bases_upto if bases_upto is None else bases_upto,
-        )
+        stored.packs = {pack: when for pack, when in packs.items() if pack in kept}
+        stored.damaged = {
+            pack: what for pack, what in damaged.items() if pack in kept and pack not in self._good
+        }
+        if bases_upto is not None:
+            stored.bases_upto = bases_upto
         self._good.clear()
         self._bad.clear()
-        replace_private(self._path, msgspec.json.encode(self._stored))
+        self._write(stored)
+
+    def bases_damaged(self, packs: Iterable[str]) -> None:
+        """Note packs of restic's repository as damaged. Raises OSError."""
+        stored = self._load()
+        stored.base_packs = sorted({*stored.base_packs, *packs})
+        self._write(stored)
+
+    def bases_mended(self) -> None:
+        """Note that restic knows what its packs lack, so that new bases store it again. Raises OSError."""
+        stored = self._load()
+        stored.base_packs, stored.distrusted_ns = [], time_ns()
+        self._write(stored)
+
+    def _write(self, stored: _Stored) -> None:
+        self._stored = stored
+        replace_private(self._path, msgspec.json.encode(stored))
 
     def _load(self) -> _Stored:
         try:

@@ -45,13 +45,14 @@ def draw(
 ) -> Sample:
     """Return a sample of at most `count` files; `cost` says what a file of a size adds to its BYTES.
 
-    Raises RemoteError.
+    What is known to be lost is not among them. Raises RemoteError.
     """
     sample = Sample(point)
     with catalog.view(point) as view:
         walk = Walk(view, bases, point)
         with catalog.holders() as holders:
             numbers = holders.some_files(point.chain_id, point.sequence, count * _CANDIDATES)
+            lost = holders.lost_in(point.chain_id)
         for number in numbers:
             for path in view.paths(view.node(number))[:1]:
                 _look(walk, path, sample)
@@ -61,7 +62,8 @@ def draw(
             vain = 0 if found is not None and found.path not in sample.files else vain + 1
             if found is not None:
                 sample.files[found.path] = found
-    chosen = _choose(list(sample.files.values()), count, cost, random)
+    there = [found for found in sample.files.values() if found.content not in lost]
+    chosen = _choose(there, count, cost, random)
     sample.files = {found.path: found for found in chosen}
     return sample
 

@@ -1,79 +1,32 @@
 """Whether everything is there and fits together: manifests, packs, contents, bases.
 
-First step of check. Reads all manifests and lists everything else; a run, forget or prune may go on
-meanwhile. Rule: what looks wrong is looked at once more, for the remote may have changed in between.
+First step of check. Reads all manifests and lists everything else. Rule: what looks wrong is looked at once
+more, for the remote may have changed in between.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from zdiffsync.backup.sync import read_named, sync_catalog
+from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.catalog.catalog import Catalog
-from zdiffsync.errors import ChainError, IntegrityError, ObjectMissingError
+from zdiffsync.catalog.holders import ContentKey
+from zdiffsync.errors import ChainError, IntegrityError
 from zdiffsync.external.restic import Restic
-from zdiffsync.format.manifest import Header, PackRecord
-from zdiffsync.maintain.findings import CheckReport, Finding, attributed, pack_findings
-from zdiffsync.model.progress import Progress, ProgressFactory
+from zdiffsync.format.manifest import PackRecord
+from zdiffsync.maintain.findings import CheckReport, Finding, attributed, file_name, pack_findings
+from zdiffsync.maintain.manifests import Listing, ManifestReader, Manifests
+from zdiffsync.model.progress import ProgressFactory
 from zdiffsync.store.area import Area
-from zdiffsync.store.names import (
-    ManifestName,
-    current_manifests,
-    pack_name,
-    parse_manifest_name,
-    parse_pack_name,
-)
+from zdiffsync.store.names import ManifestName, pack_name
 
-_ATTEMPTS = 3
 _NAMED = 5
-_OURS = ("canary",)
-_CONDEMNED = "condemned/"
-
-
-@dataclass(slots=True)
-class Listing:
-    """The objects below `data/`, told apart by their names; sizes in bytes."""
-
-    packs: dict[str, int] = field(default_factory=dict)
-    manifests: set[ManifestName] = field(default_factory=set)
-    foreign: list[str] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, sizes: Mapping[str, int]) -> "Listing":
-        """Sort the names of a listing; `strays` lie among the manifests and are none."""
-        found = cls()
-        for name, size in sizes.items():
-            try:
-                if name.startswith("packs/"):
-                    found.packs[parse_pack_name(name)] = size
-                elif name.startswith("points/"):
-                    found.manifests.add(parse_manifest_name(name))
-                elif name not in _OURS and not name.startswith(_CONDEMNED):
-                    found.foreign.append(name)
-            except IntegrityError:
-                (found.strays if name.startswith("points/") else found.foreign).append(name)
-        return found
-
-
-@dataclass(slots=True)
-class Manifests:
-    """What reading the manifests gave: those that hold, the packs they name, and what is wrong."""
-
-    holding: dict[ManifestName, Header] = field(default_factory=dict)
-    packs: dict[str, PackRecord] = field(default_factory=dict)
-    naming: dict[str, list[ManifestName]] = field(default_factory=dict)
-    broken: dict[ManifestName, str] = field(default_factory=dict)
-    gaps: dict[str, str] = field(default_factory=dict)
-    superseded: list[ManifestName] = field(default_factory=list)
-    contradicted: set[str] = field(default_factory=set)
-    vanished: bool = False
 
 
 class StructureCheck:
-    """Checks a whole repository: its encrypted `area`, its bases through `restic`, the catalog of both."""
+    """Checks a whole repository: its encrypted `area`, its bases through `restic`, the catalog of both.
+
+    `manifests` and `bad_packs` (what is wrong, by id) are what the last `run` found.
+    """
 
     def __init__(
         self,
@@ -86,14 +39,18 @@ class StructureCheck:
         progress: ProgressFactory,
     ) -> None:
         self._area, self._restic, self._catalog = area, restic, catalog
-        self._repository, self._transfers, self._progress = repository, transfers, progress
+        self._transfers, self._progress = transfers, progress
+        self._reader = ManifestReader(area, catalog, repository, transfers, progress)
+        self.manifests = Manifests()
+        self.bad_packs: dict[str, str] = {}
 
     def run(self, report: CheckReport) -> dict[str, PackRecord]:
         """Add what is wrong to `report`; return the packs that are there with the right size.
 
         Raises RemoteError when the remote cannot be read, UsageError for manifests of another format.
         """
-        listing, manifests = self._read()
+        listing, manifests = self._reader.read()
+        self.manifests = manifests
         report.points = len(manifests.holding)
         report.findings += self._of_manifests(listing, manifests)
         self._follow(report, manifests)
@@ -116,75 +73,6 @@ class StructureCheck:
         self._notes(listing, manifests, report)
         return good
 
-    def _read(self) -> tuple[Listing, Manifests]:
-        """List and read until nothing vanishes in between, a few times."""
-        for _ in range(_ATTEMPTS - 1):
-            listing, manifests = self._read_once()
-            if not manifests.vanished and not manifests.gaps:
-                return listing, manifests
-        return self._read_once()
-
-    def _read_once(self) -> tuple[Listing, Manifests]:
-        listing = Listing.of(self._area.sizes(""))
-        for name in self._catalog.manifests() - listing.manifests:  # a listing may lag
-            if self._area.size(str(name)) is not None:
-                listing.manifests.add(name)
-        found = Manifests()
-        by_chain: dict[str, list[ManifestName]] = {}
-        for name in listing.manifests:
-            by_chain.setdefault(name.chain, []).append(name)
-        holding: set[ManifestName] = set()
-        for chain, names in by_chain.items():
-            try:
-                holding |= set(current_manifests(names)[chain])
-            except ChainError as error:
-                found.gaps[chain] = str(error)
-                holding |= {name for name in names if not any(other.supersedes(name) for other in names)}
-        found.superseded = sorted(listing.manifests - holding)
-        with (
-            TemporaryDirectory(prefix="zdiffsync-") as folder,
-            self._progress("reading manifests", len(holding), unit="points") as bar,
-            ThreadPoolExecutor(self._transfers) as pool,
-        ):
-            for _ in pool.map(lambda name: self._manifest(name, Path(folder), found, bar), sorted(holding)):
-                pass
-        return listing, found
-
-    def _manifest(self, name: ManifestName, folder: Path, found: Manifests, bar: Progress) -> None:
-        path = folder / f"{name.chain}-{name.first}-{name.last}-{name.revision}"
-        header: Header | None = None
-        packs: list[PackRecord] = []
-        try:
-            try:
-                self._area.download(str(name), path, lambda _done: None)
-            except IntegrityError:
-                found.broken[name] = "is damaged: it cannot be decrypted"
-                return
-            for item in read_named(path, name):
-                if isinstance(item, Header):
-                    header = item
-                elif isinstance(item, PackRecord):
-                    packs.append(item)
-        except ObjectMissingError:
-            found.vanished = True
-            found.broken[name] = "is not there"
-            return
-        except IntegrityError as error:
-            found.broken[name] = str(error).removeprefix(f"manifest {path.name} ")
-            return
-        finally:
-            path.unlink(missing_ok=True)
-            bar.advance(1)
-        assert header is not None, "read_manifest yields the header first"
-        if header.repository != self._repository:
-            found.broken[name] = "is of another repository"
-            return
-        found.holding[name] = header
-        for pack in packs:
-            found.naming.setdefault(pack.pack, []).append(name)
-            if found.packs.setdefault(pack.pack, pack) != pack:
-                found.contradicted.add(pack.pack)
-
     def _of_manifests(self, listing: Listing, manifests: Manifests) -> list[Finding]:
         known = {point.manifest: point.key for point in self._catalog.points()}
         found = [
@@ -199,7 +87,9 @@ class StructureCheck:
         return found
 
     def _follow(self, report: CheckReport, manifests: Manifests) -> None:
-        """Bring the catalog up to the remote."""
+        """Bring the catalog up to the remote, unless it is the last to know a point."""
+        if manifests.newest_gone:
+            return
         before = self._catalog.manifests()
         try:
             sync_catalog(self._area, self._catalog, self._progress)
@@ -232,6 +122,7 @@ class StructureCheck:
         for key in manifests.contradicted:
             bad.setdefault(key, "manifests do not agree on its size and digest")
         bad = {key: what for key, what in bad.items() if self._is_named(manifests.naming[key])}
+        self.bad_packs = bad
         report.findings += pack_findings(
             self._catalog, ((key, pack_name(key), what) for key, what in sorted(bad.items()))
         )
@@ -266,6 +157,9 @@ class StructureCheck:
         unnamed = listing.packs.keys() - manifests.packs.keys()
         with self._catalog.holders() as holders:
             unnamed -= holders.known(unnamed)  # those of a manifest that is damaged
+            lost = frozenset(holders.lost())
+        if lost:
+            report.notes.append(lost_note(self._catalog, lost))
         if unnamed:
             report.notes.append(
                 f"packs that no point names: {len(unnamed):,}, of a run that is going on or broke off, or of "
@@ -275,12 +169,28 @@ class StructureCheck:
             report.notes.append(
                 f"manifests that others hold instead of: {len(manifests.superseded):,}; prune removes them"
             )
+        if manifests.unfinished:
+            report.notes.append(
+                f"manifests whose upload broke off: {len(manifests.unfinished):,}; prune removes them"
+            )
         if listing.foreign:
             some = ", ".join(sorted(listing.foreign)[:_NAMED])
             report.notes.append(f"objects below data/ that are not ours: {len(listing.foreign):,} ({some})")
         partials = self._area.partials("")
         if partials:
             report.notes.append(f"left by uploads that broke off: {len(partials):,}; prune removes them")
+
+
+def lost_note(catalog: Catalog, contents: frozenset[ContentKey]) -> str:
+    """Return in words what cannot be restored because these contents were given up."""
+    [found] = attributed(catalog, [Finding("", "", contents=contents)])
+    affected = found.affected
+    assert affected is not None, "asked for by its contents"
+    some = ", ".join(f"{file_name(each.dataset, each.path)}" for each in affected.named[:_NAMED])
+    return (
+        f"lost, as repair found no copy: {affected.files:,} files at {len(affected.points):,} points"
+        f"{f' ({some})' if some else ''}"
+    )
 
 
 def _fault(there: int | None, size: int) -> str | None:

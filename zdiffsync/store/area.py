@@ -132,6 +132,14 @@ class Area:
                 self.received += len(chunk)
             yield chunk
 
+    def move(self, name: str, new: str) -> None:
+        """Give an object another name. Raises ObjectMissingError, RemoteError."""
+        self._daemon.call(
+            "operations/movefile",
+            srcFs=self.remote_name, srcRemote=check_name(name),
+            dstFs=self.remote_name, dstRemote=check_name(new),
+        )  # fmt: skip
+
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; one that is not there is no error. Raises RemoteError."""
         self._each(self._delete, names)

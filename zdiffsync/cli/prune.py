@@ -54,11 +54,15 @@ def prune_rounds(session: Session, settings: PruneSettings, *, dry_run: bool = F
     """Prune; without a time of grace a second round deletes what the first has condemned."""
     if dry_run:
         return [PruneRound(plan_prune(session, settings), None)]
-    done = []
-    for _ in range(1 if settings.grace else 2):
-        plan = plan_prune(session, settings)
-        done.append(PruneRound(plan, execute_prune(session, plan)))
-    return done
+    rounds = [_round(session, settings)]
+    if not (settings.grace or rounds[0].plan.is_empty):
+        rounds.append(_round(session, settings))
+    return rounds
+
+
+def _round(session: Session, settings: PruneSettings) -> PruneRound:
+    plan = plan_prune(session, settings)
+    return PruneRound(plan, execute_prune(session, plan))
 
 
 def prune_code(rounds: list[PruneRound]) -> int:

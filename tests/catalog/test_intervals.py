@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from builders import directory_entry, file_entry, manifest
+from builders import content, directory_entry, file_entry, manifest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -132,6 +132,8 @@ class Intervals(RuleBasedStateMachine):
         for key in sorted(reachable):
             item, was = self.tree[key], before.get(key, Object(directory=True))
             if item.version is not None and item.version != was.version:
+                if item.version.content is not None:
+                    records.append(content(item.version.content))
                 records.append(VersionRecord(number(key), item.version.entry, item.version.content))
             for name in sorted(item.names.keys() | was.names.keys()):
                 now = item.names.get(name)

@@ -8,7 +8,8 @@ import pytest
 
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.errors import IntegrityError
-from zdiffsync.format.manifest import Header, NameRecord, ObjectRecord, Summary, VersionRecord
+from zdiffsync.format.manifest import ContentRecord, Header, NameRecord, ObjectRecord, Summary, VersionRecord
+from zdiffsync.format.windows import BlobRef
 from zdiffsync.model.entry import Entry, EntryType
 from zdiffsync.restore.assemble import Assembler, check_name
 from zdiffsync.restore.contents import MemorySource
@@ -21,6 +22,7 @@ from zdiffsync.restore.walk import Walk
 TIME = 1_600_000_000_123_456_789
 CONTENTS = {1: b"one", 2: b"two, longer", 3: b"\0" * (4 << 20) + b"end" + b"\0" * (5 << 20)}
 ROOT = [
+    *(ContentRecord(number, len(data), "", False, BlobRef("", 0, 1), {}) for number, data in CONTENTS.items()),
     ObjectRecord(1, 34, 1, b""),
     VersionRecord(1, Entry(EntryType.DIRECTORY, 0o755, os.getuid(), os.getgid(), TIME), None),
 ]

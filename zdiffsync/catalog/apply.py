@@ -1,10 +1,12 @@
 """Taking a manifest into the catalog: the only way points get into it.
 
 Called after the manifest's upload by the run that made it, and for manifests found on the remote
-that the catalog lacks. Rule: applied twice a manifest changes nothing; a chain whose manifests were made
-anew is emptied and applied again in one transaction.
+that the catalog lacks. Rule: applied twice a manifest changes nothing, and one that refers to what no
+manifest has introduced is refused; a chain whose manifests were made anew is emptied and applied again in
+one transaction.
 """
 
+import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,8 +24,10 @@ from zdiffsync.catalog.schema import (
     VersionRow,
 )
 from zdiffsync.catalog.values import entry_columns
+from zdiffsync.catalog.view import parts
 from zdiffsync.errors import CatalogError, ChainError, IntegrityError
 from zdiffsync.format.manifest import (
+    IN_BASE,
     ContentRecord,
     Header,
     LinksRecord,
@@ -38,6 +42,8 @@ from zdiffsync.format.windows import BlobRef
 
 _BATCH = 2000  # rows; keeps memory flat and statements short
 
+_Numbered = type[ObjectRow] | type[ContentRow]
+
 
 def apply_manifest(
     connection: Connection,
@@ -45,9 +51,10 @@ def apply_manifest(
     revision: int = 0,
     ids: Mapping[str, int] | None = None,
 ) -> None:
-    """Write one point. Raises ChainError when its predecessor is not in the catalog.
+    """Write one point. `ids`: row ids that points are to have, by key; others get new ones.
 
-    `ids`: row ids that points are to have, by key; others get new ones.
+    Raises ChainError when its predecessor is not in the catalog, IntegrityError when its records contradict
+    each other or those of its chain.
     """
     iterator = iter(items)
     header = next(iterator)
@@ -55,17 +62,24 @@ def apply_manifest(
     if connection.execute(select(PointRow.id).where(PointRow.key == header.point)).first():
         return
     chain = _chain_id(connection, header)
-    writer = _Writer(connection, chain, header.sequence)
-    for item in iterator:
-        if isinstance(item, Summary):
-            writer.flush()
-            point = _point_columns(header, item) | {"chain": chain, "revision": revision}
-            if ids and header.point in ids:
-                point["id"] = ids[header.point]
-            connection.execute(insert(PointRow).values(point))
-            return
-        assert not isinstance(item, Header), "read_manifest yields one header"
-        writer.add(item)
+    writer = _Writer(connection, chain, header)
+    try:
+        for item in iterator:
+            if isinstance(item, Summary):
+                writer.flush()
+                point = _point_columns(header, item) | {"chain": chain, "revision": revision}
+                if ids and header.point in ids:
+                    point["id"] = ids[header.point]
+                connection.execute(insert(PointRow).values(point))
+                return
+            assert not isinstance(item, Header), "read_manifest yields one header"
+            writer.add(item)
+    except CatalogError as error:
+        if isinstance(error.__cause__, sqlite3.IntegrityError):
+            raise IntegrityError(
+                f"the manifest of point {header.point} contradicts itself or an earlier one: {error.__cause__}"
+            ) from error
+        raise
     raise CatalogError(f"manifest of point {header.point} has no end")
 
 
@@ -119,11 +133,12 @@ def _point_columns(header: Header, summary: Summary) -> dict[str, Any]:
 class _Writer:
     """Collects rows by kind and writes a kind when its batch is full; kinds do not depend on each other."""
 
-    def __init__(self, connection: Connection, chain: int, sequence: int) -> None:
+    def __init__(self, connection: Connection, chain: int, header: Header) -> None:
         self._connection = connection
-        self._chain, self._sequence = chain, sequence
+        self._chain, self._sequence, self._point = chain, header.sequence, header.point
         self._rows: dict[type[Record], list[dict[str, Any]]] = {}
         self._portions: list[dict[str, Any]] = []
+        self._awaited: dict[_Numbered, set[int]] = {ObjectRow: set(), ContentRow: set()}
 
     def add(self, record: Record) -> None:
         rows = self._rows.setdefault(type(record), [])
@@ -139,9 +154,17 @@ class _Writer:
     def flush(self) -> None:
         for kind in list(self._rows):
             self._write(kind)
+        for table, numbers in self._awaited.items():
+            if missing := self._missing(table, numbers):
+                raise IntegrityError(
+                    f"the manifest of point {self._point} names {table.__tablename__} {min(missing)}, which "
+                    "no manifest of its chain has; run zdiffsync check"
+                )
 
     def _write(self, kind: type[Record]) -> None:
         rows = self._rows.pop(kind)
+        for column, table in _REFERENCES.get(kind, {}).items():
+            self._awaited[table] |= self._missing(table, {row[column] for row in rows} - {None, IN_BASE})
         if kind is LinksRecord:
             self._replace_links(rows)
         elif kind is PackRecord:  # manifests made anew name all packs they need, whoever else does
@@ -152,6 +175,14 @@ class _Writer:
         if kind is ContentRecord and self._portions:
             self._connection.execute(insert(PortionRow), self._portions)
             self._portions.clear()
+
+    def _missing(self, table: _Numbered, numbers: set[int]) -> set[int]:
+        """Return those of the numbers that the chain does not have, or not yet."""
+        missing = set(numbers)
+        for part in parts(numbers):
+            found = select(table.number).where(table.chain == self._chain, table.number.in_(part))
+            missing.difference_update(self._connection.execute(found).scalars())
+        return missing
 
     def _row(self, record: Record) -> dict[str, Any]:
         common = {"chain": self._chain}
@@ -229,4 +260,8 @@ _TABLES: dict[type[Record], Any] = {
     ObjectRecord: ObjectRow,
     VersionRecord: VersionRow,
     NameRecord: DirentRow,
+}
+_REFERENCES: dict[type[Record], dict[str, _Numbered]] = {
+    VersionRecord: {"object": ObjectRow, "content": ContentRow},
+    NameRecord: {"parent": ObjectRow, "child": ObjectRow},
 }

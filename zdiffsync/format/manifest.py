@@ -11,12 +11,35 @@ import base64
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from zdiffsync.errors import IntegrityError, UsageError
+import msgspec
+
+from zdiffsync.errors import IntegrityError, UsageError, ZdiffsyncError
+from zdiffsync.format.manifest_values import (
+    MAX_LINE,
+    ContentJson,
+    Dataset,
+    Digest,
+    EndJson,
+    Guid,
+    Host,
+    Id,
+    LinksJson,
+    LongId,
+    NameJson,
+    Number,
+    ObjectJson,
+    PackJson,
+    Snapshot,
+    VersionJson,
+    name_bytes,
+    path_bytes,
+    plain_bytes,
+)
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import CompressionParameter, ZstdError, ZstdFile
 from zdiffsync.model.entry import Entry, EntryType
@@ -35,23 +58,23 @@ class Header:
     restic snapshot, `base_ns` its time. `keep`: no policy forgets the point.
     """
 
-    repository: str
-    chain: str
-    first: int
-    sequence: int
-    point: str
-    dataset: str
-    dataset_guid: int
-    host: str
-    snapshot: str
-    guid: int
-    createtxg: int
-    created_ns: int
-    parent_guid: int | None
-    restic: str | None
-    base_ns: int | None
-    excludes: str
-    tags: tuple[str, ...] = ()
+    repository: LongId
+    chain: Id
+    first: Number
+    sequence: Number
+    point: Id
+    dataset: Dataset
+    dataset_guid: Guid
+    host: Host
+    snapshot: Snapshot
+    guid: Guid
+    createtxg: Number
+    created_ns: Number
+    parent_guid: Guid | None
+    restic: Digest | None
+    base_ns: Number | None
+    excludes: Id
+    tags: tuple[Host, ...] = ()
     keep: bool = False
 
     @property
@@ -168,8 +191,13 @@ class ManifestWriter:
         self._close()
 
     def _line(self, value: dict[str, Any]) -> None:
+        line = json.dumps(value, separators=(",", ":")).encode() + b"\n"
+        if len(line) > MAX_LINE:  # nothing would read it again
+            raise ZdiffsyncError(
+                f"a manifest cannot hold a {next(iter(value))} record of {len(line)} bytes; at most {MAX_LINE}"
+            )
         with staging(self._path):
-            self._file.write(json.dumps(value, separators=(",", ":")).encode() + b"\n")
+            self._file.write(line)
 
     def _close(self) -> None:
         with staging(self._path):
@@ -193,18 +221,19 @@ def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:
     ended = False
     try:
         with ZstdFile(path, "rb") as lines:
-            yield _decode_header(json.loads(next(iter(lines), b"null")))
-            for line in lines:
+            yield _decode_header(json.loads(_line_of(lines) or b"null"))
+            while line := _line_of(lines):
                 value = json.loads(line)
                 if ended:
                     raise IntegrityError(f"manifest {path.name} goes on behind its end")
                 if "end" in value:
                     ended = True
-                    if value["end"] != count:
+                    end = msgspec.convert(value, EndJson)
+                    if end.end != count:
                         raise IntegrityError(
-                            f"manifest {path.name} holds {count} of its {value['end']} records"
+                            f"manifest {path.name} holds {count} of its {end.end} records"
                         )
-                    yield Summary(dict(value["stats"]))
+                    yield Summary(end.stats)
                 else:
                     count += 1
                     yield decode(value)
@@ -214,20 +243,25 @@ def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:
         raise IntegrityError(f"manifest {path.name} is truncated after {count} records")
 
 
+def _line_of(lines: ZstdFile) -> bytes:
+    line: bytes = lines.readline(MAX_LINE + 1)
+    if len(line) > MAX_LINE:
+        raise ValueError(f"a line has more than {MAX_LINE} bytes")
+    return line
+
+
 def _decode_header(value: Any) -> Header:
     if not isinstance(value, dict) or "manifest" not in value:
         raise ValueError("its first line is no manifest header")
     if (number := value.pop("manifest")) != FORMAT:
         raise UsageError(f"manifest format {number} is not {FORMAT}, which this zdiffsync reads; upgrade it")
-    return Header(**{**value, "tags": tuple(value["tags"])})
+    if unknown := value.keys() - {field.name for field in fields(Header)}:
+        raise ValueError(f"unknown keys in its header: {sorted(unknown)}")
+    return msgspec.convert(value, Header)
 
 
 def _text(path: bytes) -> str:
     return os.fsdecode(path)
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else os.fsencode(text)
 
 
 def encode(record: Record) -> dict[str, Any]:
@@ -259,26 +293,39 @@ def encode(record: Record) -> dict[str, Any]:
 
 
 def decode(value: dict[str, Any]) -> Record:
-    """Return the record that `encode` gave. Raises KeyError, TypeError or ValueError when it is not one."""
-    match value:
-        case {"pack": pack}:
-            return PackRecord(pack, value["size"], value["sha256"])
-        case {"content": number, "blob": [_, _, _] | None as blob}:
+    """Return the record that `encode` gave. Raises TypeError or ValueError when it is not one."""
+    kind = _KINDS.get(next(iter(value), ""))
+    if kind is None:
+        raise ValueError(f"unknown record with keys {sorted(value)}")
+    found: _Json = msgspec.convert(value, kind)
+    match found:
+        case PackJson(pack=pack, size=size, sha256=sha256):
+            return PackRecord(pack, size, sha256)
+        case ContentJson() as content:
             return ContentRecord(
-                number, value["size"], value["digest"], value["windowed"],
-                None if blob is None else BlobRef(*blob), dict(value["packs"]), value["source"],
-                _bytes(value["source_path"]), value["depth"],
+                content.content, content.size, content.digest, content.windowed,
+                None if content.blob is None else BlobRef(*content.blob), content.packs, content.source,
+                None if content.source_path is None else path_bytes(content.source_path), content.depth,
             )  # fmt: skip
-        case {"object": number, "zfs": [zfs_object, generation], "base": base}:
-            return ObjectRecord(number, zfs_object, generation, _bytes(base))
-        case {"version": number, "content": content}:
-            return VersionRecord(number, decode_entry(value), content)
-        case {"name": name, "parent": parent, "child": child}:
-            return NameRecord(parent, os.fsencode(name), child)
-        case {"links": [zfs_object, generation], "names": names}:
-            return LinksRecord(zfs_object, generation, tuple(os.fsencode(name) for name in names))
-        case _:
-            raise ValueError(f"unknown record with keys {sorted(value)}")
+        case ObjectJson(object=number, zfs=identity, base=base):
+            return ObjectRecord(number, *identity, None if base is None else path_bytes(base))
+        case VersionJson() as version:
+            return VersionRecord(version.version, _entry(version), version.content)
+        case NameJson(name=name, parent=parent, child=child):
+            return NameRecord(parent, name_bytes(name), child)
+        case LinksJson(links=identity, names=names):
+            return LinksRecord(*identity, tuple(path_bytes(name) for name in names))
+
+
+_Json = PackJson | ContentJson | ObjectJson | VersionJson | NameJson | LinksJson
+_KINDS: dict[str, Any] = {
+    "pack": PackJson,
+    "content": ContentJson,
+    "object": ObjectJson,
+    "version": VersionJson,
+    "name": NameJson,
+    "links": LinksJson,
+}
 
 
 def encode_entry(entry: Entry) -> dict[str, Any]:
@@ -291,10 +338,12 @@ def encode_entry(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def decode_entry(value: dict[str, Any]) -> Entry:
-    """Return the entry that `encode_entry` gave. Raises KeyError or ValueError when it is not one."""
+def _entry(value: VersionJson) -> Entry:
+    kind = EntryType(value.type)
+    if (value.target is None) == (kind is EntryType.SYMLINK):
+        raise ValueError(f"a target of {value.target!r} for something of type {value.type}")
     return Entry(
-        EntryType(value["type"]), value["mode"], value["uid"], value["gid"], value["mtime_ns"],
-        value["size"], value["rdev"], _bytes(value["target"]),
-        tuple((os.fsencode(key), base64.b64decode(data, validate=True)) for key, data in value["xattrs"]),
+        kind, value.mode, value.uid, value.gid, value.mtime_ns, value.size, value.rdev,
+        None if value.target is None else plain_bytes(value.target),
+        tuple((plain_bytes(key), base64.b64decode(data, validate=True)) for key, data in value.xattrs),
     )  # fmt: skip

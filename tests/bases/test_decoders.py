@@ -94,7 +94,10 @@ def test_what_no_file_system_holds_is_refused(old, new):
 
 @given(st.dictionaries(
     st.binary(min_size=32, max_size=32),
-    st.lists(st.tuples(st.binary(min_size=32, max_size=32), *[st.integers(0, 2**32 - 1)] * 3), max_size=20),
+    st.lists(st.tuples(
+        st.binary(min_size=32, max_size=32), st.integers(0, 2**32 - 1), st.integers(32, 1 << 30),
+        st.integers(0, 1 << 30),
+    ), max_size=20),
     max_size=5,
 ))  # fmt: skip
 @example({})

@@ -11,7 +11,8 @@ from zdiffsync.errors import IntegrityError
 from zdiffsync.format.manifest import ContentRecord, Header, NameRecord, ObjectRecord, Summary, VersionRecord
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.model.entry import Entry, EntryType
-from zdiffsync.restore.assemble import Assembler, check_name
+from zdiffsync.restore.assemble import Assembler
+from zdiffsync.restore.folders import check_name
 from zdiffsync.restore.contents import MemorySource
 from zdiffsync.restore.metadata import apply_metadata
 from zdiffsync.restore.overwrite import Overwrite
@@ -82,7 +83,7 @@ def restore(tmp_path):
             with opened(target) as fd, catalog.view(point) as view:
                 walk = Walk(view, NoBase(), point)
                 with (
-                    opened_staging(staging_folder(target, point.key, b"")) as staging,
+                    opened_staging(fd, staging_folder(target, point.key, b"")) as staging,
                     Assembler(
                         walk, lambda found: lambda: (source(contents, found), None), staging, None, fd,
                         overwrite=overwrite, report=report, progress=lambda _done: None, threads=3,

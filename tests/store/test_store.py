@@ -64,8 +64,8 @@ def test_objects_come_back_by_range_and_whole(store, root, stage, tmp_path):
     for beyond in ("packs/ab/one", len(data)), ("packs/cd/two", 0):
         with pytest.raises(IntegrityError, match="truncated"):
             store.data.read_up_to(*beyond, 1)
-    assert store.data.read_all("packs/ab/one") == data
-    assert store.data.read_all("packs/cd/two") == b""
+    assert store.data.read_all("packs/ab/one", 1 << 26) == data
+    assert store.data.read_all("packs/cd/two", 1 << 26) == b""
     got = []
     store.data.download("packs/ab/one", tmp_path / "copy", got.append)
     assert (tmp_path / "copy").read_bytes() == data
@@ -88,7 +88,7 @@ def test_an_object_is_never_changed(store, stage):
     fill(stage, name, b"second")
     with pytest.raises(RemoteError, match="immutable file modified"):
         store.data.upload(stage, [name], ignore)
-    assert store.data.read_all(name) == b"first"
+    assert store.data.read_all(name, 1 << 26) == b"first"
 
 
 def test_put_writes_once_in_either_area(store, root):
@@ -117,7 +117,7 @@ def test_missing_objects_and_folders(store, tmp_path):
     assert store.data.sizes("no") == {}
     for read in (
         lambda: store.data.read("no/such", 0, 1),
-        lambda: store.data.read_all("no/such"),
+        lambda: store.data.read_all("no/such", 1 << 26),
         lambda: store.data.download("no/such", tmp_path / "x", ignore),
     ):
         with pytest.raises(ObjectMissingError, match="no/such"):
@@ -159,7 +159,7 @@ class TestDamage:
         for read in (
             lambda: store.data.read(name, 2 * BLOCK, 10),
             lambda: store.data.read(name, 0, 3 * BLOCK),
-            lambda: store.data.read_all(name),
+            lambda: store.data.read_all(name, 1 << 26),
             lambda: store.data.download(name, tmp_path / "x", ignore),
         ):
             with pytest.raises(IntegrityError, match=f"{name} is damaged"):
@@ -180,7 +180,7 @@ class TestDamage:
         with pytest.raises(IntegrityError):
             store.data.read(name, BLOCK, 900)
         with pytest.raises(IntegrityError):
-            store.data.read_all(name)
+            store.data.read_all(name, 1 << 26)
 
     def test_a_foreign_file(self, store, damaged):
         name, path = damaged
@@ -192,7 +192,7 @@ class TestDamage:
         name, path = damaged
         path.write_bytes(b"")
         with pytest.raises(IntegrityError):
-            store.data.read_all(name)
+            store.data.read_all(name, 1 << 26)
         assert store.data.size(name) != len(self.DATA)
 
 
@@ -201,7 +201,7 @@ def test_another_password_or_repository_reads_nothing(store, root, stage):
     store.data.upload(stage, [name], ignore)
     for password, identifier in (b"wrong", IDENTIFIER), (b"correct horse", "f" * 32):
         with Store(str(root), Secret(password), identifier) as other, pytest.raises(IntegrityError):
-            other.data.read_all(name)
+            other.data.read_all(name, 1 << 26)
 
 
 @pytest.mark.parametrize("folder", ["quo'te dou\"ble $HOME `id` ünï {a,b} \\", "a:b", "-x", "new\nline"])
@@ -210,7 +210,7 @@ def test_directories_of_any_name(tmp_path, stage, folder):
     with Store(str(tmp_path / folder), Secret(b"p"), IDENTIFIER) as opened:
         opened.data.upload(stage, [name], ignore)
         opened.plain.put("mark", b"m")
-        assert opened.data.read_all(name) == b"content"
+        assert opened.data.read_all(name, 1 << 26) == b"content"
     assert sorted(os.listdir(tmp_path / folder)) == ["data", "mark"]
 
 
@@ -219,7 +219,7 @@ def test_staging_folders_of_any_name(store, tmp_path):
     stage.mkdir()
     name = fill(stage, "odd/stage", b"content")
     store.data.upload(stage, [name], ignore)
-    assert store.data.read_all(name) == b"content"
+    assert store.data.read_all(name, 1 << 26) == b"content"
 
 
 def test_a_remote_that_cannot_be_written(tmp_path, stage):
@@ -251,7 +251,7 @@ def test_two_stores_do_not_meet(tmp_path):
         first.data.put("one", b"1")
         second.data.put("two", b"2")
         assert first.data.sizes("") == {"one": 1}
-        assert second.data.read_all("two") == b"2"
+        assert second.data.read_all("two", 1 << 26) == b"2"
 
 
 def test_leftovers_of_broken_uploads_are_kept_apart(store, root):

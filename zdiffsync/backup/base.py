@@ -145,7 +145,7 @@ def _doubts(
     if last is None:
         return lambda _info: False
     chain = (point for point in session.catalog.points() if point.chain == last.chain)
-    quiet = {number for point in chain for number in point.stats["quiet"]}
+    quiet = {number for point in chain for number in point.stats.get("quiet", ())}
     written = {change.identity.number for change in changes.objects if change.compare} if changes else set()
     since = last.created_ns + 10**9  # ZFS tells a snapshot's time in whole seconds
 

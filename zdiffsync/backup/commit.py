@@ -4,6 +4,7 @@ The second half of the nightly flow, the same for bases and increments.
 Rule: the manifest goes up only after every pack it names was verified there; its upload is the commit.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +85,7 @@ class PointCommit:
                     writer.add(pack)
                 outcome = Outcome(point, contents, self._uploaded, monotonic() - started)
                 writer.finish(extra_stats(outcome))
+            deque(read_manifest(manifest), maxlen=0)  # what cannot be read must not become a point
             self._refuse_condemned()
             upload_manifest(area, stage, name)
             outcome = replace(outcome, manifest=manifest.stat().st_size)

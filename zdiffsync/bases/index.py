@@ -12,9 +12,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from zdiffsync.bases.keys import LARGEST, OVERHEAD
 from zdiffsync.errors import IntegrityError
 from zdiffsync.external.files import replace_private
 
@@ -38,9 +41,9 @@ class Place:
 
 class _Blob(msgspec.Struct):
     id: str
-    offset: int
-    length: int
-    uncompressed_length: int = 0
+    offset: Annotated[int, Meta(ge=0, lt=1 << 32)]
+    length: Annotated[int, Meta(ge=OVERHEAD, le=LARGEST)]
+    uncompressed_length: Annotated[int, Meta(ge=0, le=LARGEST)] = 0
 
 
 class _Pack(msgspec.Struct):
@@ -68,9 +71,10 @@ def make_table(index: bytes) -> bytes:
 
 
 def _identifier(text: str) -> bytes:
-    if len(text) != 2 * _ID:
+    identifier = bytes.fromhex(text)
+    if len(text) != 2 * _ID or len(identifier) != _ID:  # fromhex passes over white space
         raise ValueError(f"not an id: {text[: 2 * _ID]!r}")
-    return bytes.fromhex(text)
+    return identifier
 
 
 class _Table:

@@ -19,8 +19,10 @@ from zdiffsync.errors import IntegrityError
 from zdiffsync.store.secret import Secret
 
 OVERHEAD = 32  # bytes a frame adds to its content
+LARGEST = 1 << 30  # bytes of anything restic stores in one piece
 _BLOCK = 16
 _MOST_MEMORY = 1 << 30  # bytes scrypt may take; restic calibrates it to tens of MiB
+_MOST_WORK = 1 << 26  # blocks it may mix: some ten seconds, where restic calibrates to half of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def unlock(file: bytes, password: Secret) -> Key | None:
     """
     try:
         found = msgspec.json.decode(file, type=_KeyFile)
+        if found.N * found.r * found.p > _MOST_WORK:
+            raise ValueError("its key would take too long to derive")
         derived = password.derive(found.salt, n=found.N, r=found.r, p=found.p, length=64, memory=_MOST_MEMORY)
     except (ValueError, OverflowError) as error:  # msgspec's errors and hashlib's about the numbers
         raise IntegrityError(f"a key file of the restic repository does not parse ({error})") from error

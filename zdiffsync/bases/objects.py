@@ -9,11 +9,13 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from zdiffsync.bases.index import Index, Place
-from zdiffsync.bases.keys import OVERHEAD, Key, unlock
+from zdiffsync.bases.keys import LARGEST, OVERHEAD, Key, unlock
 from zdiffsync.errors import (
     IntegrityError,
     ObjectMissingError,
@@ -29,7 +31,7 @@ from zdiffsync.store.secret import Secret
 
 _FOLDER = "restic"
 _COMPRESSED = 2  # the first byte of an unpacked object that is a zstd frame
-_LARGEST = 1 << 30  # bytes one unpacked object may decompress to
+_SMALL = 1 << 20  # bytes of a key file or the config; a few hundred in fact
 _VERSIONS = (1, 2)
 _AT_ONCE = 8  # index files under way
 
@@ -39,7 +41,7 @@ class _Config(msgspec.Struct):
 
 
 class _Snapshot(msgspec.Struct):
-    tree: str
+    tree: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Objects:
@@ -178,7 +180,7 @@ class Objects:
         if not names:
             raise ResticError("there is no restic repository beside the points; run zdiffsync init")
         for name in names:
-            file = self._area.read_all(name)
+            file = self._area.read_all(name, _SMALL)
             key = unlock(file, self._password)
             if key is not None:
                 break
@@ -186,7 +188,7 @@ class Objects:
             raise WrongPasswordError("the password does not open the restic repository of the bases")
         try:
             config = msgspec.json.decode(
-                _inflated(key.open(self._area.read_all(f"{_FOLDER}/config"))), type=_Config
+                _inflated(key.open(self._area.read_all(f"{_FOLDER}/config", _SMALL))), type=_Config
             )
         except msgspec.DecodeError as error:
             raise IntegrityError(f"the config of the restic repository does not parse ({error})") from error
@@ -200,7 +202,7 @@ class Objects:
 
     def _unpacked(self, name: str) -> bytes:
         self._begin()
-        frame = self._area.read_all(name)
+        frame = self._area.read_all(name, LARGEST)
         digest = hashlib.sha256(frame).hexdigest()
         if digest != name.rpartition("/")[2]:
             raise IntegrityError(f"{name} is damaged: its digest is not its name; run zdiffsync check")
@@ -217,7 +219,7 @@ class Objects:
             raise IntegrityError(
                 f"blob {blob.hex()[:16]} in pack {place.pack} of the base is damaged: {error}"
             ) from error
-        if hashlib.sha256(data).digest() != blob:
+        if len(data) != self.plain_size(place) or hashlib.sha256(data).digest() != blob:
             raise IntegrityError(
                 f"blob {blob.hex()[:16]} in pack {place.pack} of the base does not match its digest"
             )
@@ -230,5 +232,5 @@ def _pack_name(place: Place) -> str:
 
 def _inflated(data: bytes) -> bytes:
     if data[:1] == bytes([_COMPRESSED]):
-        return decompress(data[1:], _LARGEST)
+        return decompress(data[1:], LARGEST)
     return data

@@ -29,7 +29,7 @@ def points(app: App, dataset: str | None) -> None:
     for point in found:
         app.show(
             f"{point.key:<16}  {local_time(point):<19}  {point.dataset:<{width}}  {point.kind:<9}  "
-            f"{size(point.stats['uploaded_bytes']):>10}  {_changes(point)}{_labels(point)}"
+            f"{size(point.stats.get('uploaded_bytes', 0)):>10}  {_changes(point)}{_labels(point)}"
         )
 
 
@@ -41,10 +41,11 @@ def local_time(point: Point) -> str:
 def _changes(point: Point) -> str:
     stats = point.stats
     if point.sequence == 0:
-        return f"{plural(stats['files_total'], 'file')}, {size(stats['bytes_total'])}"
-    return (
-        f"+{stats['created']:,} ~{stats['modified'] + stats['metadata_only']:,} -{stats['names_removed']:,}"
+        return f"{plural(stats.get('files_total') or 0, 'file')}, {size(stats.get('bytes_total') or 0)}"
+    created, modified, metadata_only, removed = (
+        stats.get(figure, 0) for figure in ("created", "modified", "metadata_only", "names_removed")
     )
+    return f"+{created:,} ~{modified + metadata_only:,} -{removed:,}"
 
 
 def _labels(point: Point) -> str:

@@ -19,6 +19,7 @@ from zdiffsync.config.keep import KeepConfig
 from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
+from zdiffsync.format.manifest_values import MAX_DEPTH, MAX_WHOLE
 from zdiffsync.maintain.policy import KeepRules
 from zdiffsync.maintain.prune import PruneSettings
 
@@ -74,16 +75,20 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("prune_grace must not be negative")
         if not 0 <= self.prune_max_unused <= 1:
             raise ValueError("prune_max_unused must be from 0 to 1")
+        if self.size("large_file") > MAX_WHOLE:
+            raise ValueError("large_file must be at most 1GiB: smaller files are read into memory whole")
         if self.base_age() < timedelta():
             raise ValueError("base_every must not be negative")
-        if not self.host:
-            raise ValueError("host must not be empty")
+        if not self.host.isprintable() or not self.host:
+            raise ValueError("host must be a name that can be printed")
         names = [item.name for item in self.dataset]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"dataset {twice[0]!r} is named twice")
         for key, low in (("max_delta_depth", 0), ("transfers", 1), ("base_when_increments_exceed", 0)):
             if not getattr(self, key) >= low:  # so that nan is refused, too
                 raise ValueError(f"{key} must be at least {low}")
+        if self.max_delta_depth > MAX_DEPTH:
+            raise ValueError(f"max_delta_depth must be at most {MAX_DEPTH}")
 
     def size(self, key: str) -> int:
         """Return the size key `key` in bytes."""

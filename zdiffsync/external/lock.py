@@ -16,20 +16,24 @@ from zdiffsync.errors import ConfigError, LockedError
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path` while doing `what`. Raises LockedError naming the holder."""
+def exclusive(path: Path, what: str, *, called: Path | None = None) -> Iterator[None]:
+    """Hold the lock file `path` (in messages: `called`) while doing `what`.
+
+    Raises LockedError naming the holder, ConfigError when it cannot be opened or is a symlink.
+    """
+    called = called or path
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
-            f"cannot open the lock {path}: {error.strerror}; set state_dir or run as root"
+            f"cannot open the lock {called}: {error.strerror}; set state_dir or run as root"
         ) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LockedError(f"{_holder(fd)} holds {path}; wait for it to end") from error
+            raise LockedError(f"{_holder(fd)} holds {called}; wait for it to end") from error
         holder = {"pid": os.getpid(), "what": what, "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"}
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps(holder).encode(), 0)

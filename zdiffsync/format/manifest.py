@@ -26,8 +26,8 @@ from zdiffsync.format.manifest_values import (
     Digest,
     EndJson,
     Guid,
-    Host,
     Id,
+    Label,
     LinksJson,
     LongId,
     NameJson,
@@ -65,7 +65,7 @@ class Header:
     point: Id
     dataset: Dataset
     dataset_guid: Guid
-    host: Host
+    host: Label
     snapshot: Snapshot
     guid: Guid
     createtxg: Number
@@ -74,7 +74,7 @@ class Header:
     restic: Digest | None
     base_ns: Number | None
     excludes: Id
-    tags: tuple[Host, ...] = ()
+    tags: tuple[Label, ...] = ()
     keep: bool = False
 
     @property

@@ -25,7 +25,7 @@ Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 LongId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Dataset = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.:/ %-]*\Z")]
-Host = Annotated[str, Meta(pattern=r"^[^\x00\ud800-\udfff]+\Z")]
+Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+\Z")]
 Snapshot = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.:/ %-]*@[A-Za-z0-9_.: %-]+\Z")]
 _Mode = Annotated[int, Meta(ge=0, le=0o7777)]
 _Owner = Annotated[int, Meta(ge=0, le=(1 << 32) - 1)]
@@ -106,6 +106,20 @@ class LinksJson(msgspec.Struct, forbid_unknown_fields=True):
     names: list[str]
 
 
+class _Stats(msgspec.Struct):
+    """Those of the statistics that anything is computed with."""
+
+    files_total: Number | None = None
+    bytes_total: Number | None = None
+    created: Number = 0
+    modified: Number = 0
+    metadata_only: Number = 0
+    names_removed: Number = 0
+    uploaded_bytes: Number = 0
+    quiet: list[Number] = []
+    skipped_paths: list[Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*\Z")]] = []
+
+
 class EndJson(msgspec.Struct, forbid_unknown_fields=True):
     """The end line."""
 
@@ -116,6 +130,8 @@ class EndJson(msgspec.Struct, forbid_unknown_fields=True):
         """Check what types alone cannot. ValueError says what."""
         if not _flat(self.stats, _MAX_NESTING):
             raise ValueError("its statistics are nested too deep")
+        for path in msgspec.convert(self.stats, _Stats).skipped_paths:
+            path_bytes(os.fsdecode(bytes.fromhex(path)))
 
 
 def _flat(value: Any, levels: int) -> bool:

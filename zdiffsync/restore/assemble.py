@@ -19,8 +19,8 @@ from zdiffsync.format.manifest import IN_BASE
 from zdiffsync.model.bytesource import ByteSource, Hint
 from zdiffsync.model.entry import Entry, EntryType
 from zdiffsync.restore.bulk import StagedBase
-from zdiffsync.restore.folders import Folder, open_folder, reach
-from zdiffsync.restore.metadata import apply_metadata, finish_file, proc_path
+from zdiffsync.restore.folders import Folder, check_name, open_folder, reach
+from zdiffsync.restore.metadata import apply_metadata, finish_file
 from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.report import RestoreReport
 from zdiffsync.restore.staging import Staging
@@ -156,12 +156,13 @@ class Assembler:
         where = self._staged.reach(base_path)
         if where is None:
             return False
-        if lstat(*where) is None:
+        try:
+            if found.stored is None or found.stored.entry != entry or not self._staged.exact:
+                apply_metadata(*where, entry, self._report.warn)
+            self._note(found, path, *where)
+            self._into_place(where[1], folder, name, source=where[0])
+        except FileNotFoundError:
             return False
-        if found.stored is None or found.stored.entry != entry or not self._staged.exact:
-            apply_metadata(*where, entry, self._report.warn)
-        self._note(found, path, *where)
-        self._into_place(where[1], folder, name, source=where[0])
         if found.links > 1:
             self._placed[found.inode] = path, None
         self._done(found)
@@ -258,7 +259,7 @@ class Assembler:
         try:
             os.rename(made, name, src_dir_fd=directory, dst_dir_fd=folder.descriptor)
         except IsADirectoryError:
-            shutil.rmtree(proc_path(folder.descriptor, name))
+            shutil.rmtree(name, dir_fd=folder.descriptor)
             os.rename(made, name, src_dir_fd=directory, dst_dir_fd=folder.descriptor)
 
     def _count(self, done: int) -> None:
@@ -327,12 +328,6 @@ def _as_stored(there: os.stat_result, entry: Entry) -> bool:
     """Whether a directory looks as the point has it: then it shall, too, when what it lacks has come."""
     looks = stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid, there.st_mtime_ns
     return looks == (entry.mode, entry.uid, entry.gid, entry.mtime_ns)
-
-
-def check_name(name: bytes) -> None:
-    """Refuse a name that would lead out of its directory. Raises IntegrityError."""
-    if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
-        raise IntegrityError(f"refusing to restore a file named {name!r}")
 
 
 def lstat(directory: int, name: bytes) -> os.stat_result | None:

@@ -12,6 +12,7 @@ from zdiffsync.catalog.view import PointView
 from zdiffsync.errors import IntegrityError
 from zdiffsync.format.delta_reader import WindowedReader
 from zdiffsync.format.manifest import IN_BASE, ContentRecord
+from zdiffsync.format.manifest_values import MAX_DEPTH
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.format.zstd import decompress
 from zdiffsync.model.bytesource import ByteSource, Hint
@@ -74,7 +75,7 @@ class WholeContent:
             data = decompress(self._fetch(location), self.size)
         except IntegrityError as error:
             raise IntegrityError(f"{_place(self._record)}: {error}") from error
-        if not self._fits(data):
+        if len(data) != self.size or not self._fits(data):
             raise IntegrityError(f"{_place(self._record)} does not match its digest")
         return data
 
@@ -100,6 +101,8 @@ class ContentReader:
             if records[-1].source is None:
                 break
             number = records[-1].source
+            if len(records) > MAX_DEPTH:
+                raise IntegrityError(f"content {records[0].number} is a delta of more than {MAX_DEPTH} others")
         return tuple(records)
 
     def opened(self, records: tuple[ContentRecord, ...], base_path: bytes | None) -> ByteSource:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Self
 
+from zdiffsync.errors import IntegrityError
+
 
 class Folder:
     """An open directory; `path` is its path in the target. It begins with one user, who opened it."""
@@ -48,8 +50,15 @@ class Folder:
         return self.path + b"/" + name if self.path else name
 
 
+def check_name(name: bytes) -> None:
+    """Refuse a name that would lead out of its directory. Raises IntegrityError."""
+    if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
+        raise IntegrityError(f"refusing to restore a file named {name!r}")
+
+
 def open_folder(directory: int, name: bytes) -> int:
-    """Open a directory that is no symlink."""
+    """Open a directory that is no symlink. Raises IntegrityError for a name that leads elsewhere."""
+    check_name(name)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(name, flags, dir_fd=directory)
 

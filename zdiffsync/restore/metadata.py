@@ -16,11 +16,6 @@ Warn = Callable[[str], None]
 _NO_OWNER = "owners could not be restored; run as root to restore them"
 
 
-def proc_path(directory: int, name: bytes) -> bytes:
-    """Return a short path that names `name` in an open directory, for calls without *at forms."""
-    return b"/proc/self/fd/%d/%s" % (directory, name)
-
-
 @dataclass(frozen=True, slots=True)
 class Newborn:
     """What a file is right after it was made: that need not be set again, file by file."""
@@ -61,32 +56,36 @@ def finish_file(fd: int, entry: Entry, born: Newborn, warn: Warn) -> None:
 def apply_metadata(directory: int, name: bytes, entry: Entry, warn: Warn) -> None:
     """Make owner, mode, xattrs and mtime of `name` those of `entry`.
 
-    What this user or file system may not do is told to `warn`; other failures raise OSError.
+    What this user or file system may not do is told to `warn`; other failures raise OSError, also when
+    something of another type stands there: somebody has put it there in the meantime.
     """
+    # Calls by name could be led elsewhere between one and the next; chmod would even follow a symlink.
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
-    except PermissionError:
-        warn(_NO_OWNER)
-    path = proc_path(directory, name)
-    if entry.type is not EntryType.SYMLINK:
-        os.chmod(path, entry.mode)
-    _apply_xattrs(path, entry, warn)
-    os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=directory, follow_symlinks=False)
+        if EntryType.of_mode(os.fstat(fd).st_mode) is not entry.type:
+            raise FileExistsError(errno.EEXIST, "something else has been put in its place")
+        path = b"/proc/self/fd/%d" % fd
+        try:
+            os.chown(path, entry.uid, entry.gid)
+        except PermissionError:
+            warn(_NO_OWNER)
+        if entry.type is not EntryType.SYMLINK:
+            os.chmod(path, entry.mode)
+        _apply_xattrs(path, entry, warn)
+        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+    finally:
+        os.close(fd)
 
 
 def _apply_xattrs(file: bytes | int, entry: Entry, warn: Warn) -> None:
     wanted = dict(entry.xattrs)
-    follow = isinstance(file, int)  # a descriptor is what it is; Python refuses to be told not to follow it
     try:
-        present = {
-            os.fsencode(key): os.getxattr(file, key, follow_symlinks=follow)
-            for key in os.listxattr(file, follow_symlinks=follow)
-        }
+        present = {os.fsencode(key): os.getxattr(file, key) for key in os.listxattr(file)}
         for key in present.keys() - wanted.keys():
-            os.removexattr(file, key, follow_symlinks=follow)
+            os.removexattr(file, key)
         for key, value in wanted.items():
             if present.get(key) != value:
-                os.setxattr(file, key, value, follow_symlinks=follow)
+                os.setxattr(file, key, value)
     except OSError as error:
         if error.errno not in {errno.ENOTSUP, errno.EPERM}:
             raise

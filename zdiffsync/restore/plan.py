@@ -25,7 +25,7 @@ from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.needs import Needs
 from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.packs import Piece, fetched, pieces
-from zdiffsync.restore.staging import base_came_before, placed_before, staging_folder
+from zdiffsync.restore.staging import Earlier, opened_earlier, staging_folder
 from zdiffsync.restore.tree import Found
 from zdiffsync.restore.walk import Walk, name_in
 
@@ -124,23 +124,29 @@ class Planner:
         damaged is left to the restore, which names it.
         """
         plan = Plan(request)
-        placed = placed_before(request.staging)
-        plan.resumed = placed is not None
         if self._local is not None:
             plan.snapshots = self._local.names(self._point)
         needs, wanted = Needs(), Wanted()
         linked: set[int] = set()
         with ExitStack() as stack:
             there: SnapshotTree | None = None
+            earlier: Earlier | None = None
             if request.target.is_dir():
                 there = stack.enter_context(SnapshotTree(os.fsencode(request.target)))
+                earlier = stack.enter_context(opened_earlier(there.descriptor, request.staging))
+            plan.resumed = earlier is not None
             for item in request.items:
-                for found in self._written(item, plan, there, placed or {}):
+                for found in self._written(item, plan, there, earlier.placed if earlier else {}):
                     progress.advance(1)
                     if found.links == 1 or found.inode not in linked:
                         self._count(found, plan, needs, wanted)
                     if found.links > 1:
                         linked.add(found.inode)
+            self._sum_up(plan, needs, wanted, earlier)
+        return plan
+
+    def _sum_up(self, plan: Plan, needs: Needs, wanted: Wanted, earlier: Earlier | None) -> None:
+        """Note what is to be downloaded."""
         if self._point.restic is not None:
             plan.bulk = wanted.bulk(self._bases, self._point.restic)
         apart = needs.base_bytes + wanted.needs.base_bytes
@@ -149,13 +155,13 @@ class Planner:
         if plan.bulk is not None:  # restic does not know what we fetch
             plan.base_bytes = apart
             plan.bulk_bytes = wanted.needs.base_bytes * plan.bulk.size // max(1, wanted.size)
-            if base_came_before(request.staging):
+            if earlier is not None and earlier.base_came:
                 plan.base_bytes -= plan.bulk_bytes
         plan.tables = needs.tables
         sizes = {pack: self._view.pack(pack).size for pack in needs.blobs}
         plan.pieces = tuple(pieces(needs.blobs, sizes))
-        plan.fetched = sum(fetched(request.staging / "packs", piece) for piece in plan.pieces)
-        return plan
+        if earlier is not None:
+            plan.fetched = sum(fetched(earlier.packs, piece) for piece in plan.pieces)
 
     def _written(
         self, item: Item, plan: Plan, target: SnapshotTree | None, placed: Mapping[bytes, int]

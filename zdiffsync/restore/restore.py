@@ -72,7 +72,7 @@ class Restorer:
         try:
             with self.catalog.view(request.point) as view, _opened(request.target) as root:
                 walk = Walk(view, self.bases, request.point)
-                with opened_staging(request.staging) as staging:
+                with opened_staging(root, request.staging) as staging:
                     self._assemble(plan, view, walk, staging, root, report)
                 for item in request.items:
                     if item.name is None:

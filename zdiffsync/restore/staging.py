@@ -3,6 +3,9 @@
 Around assembling. It carries a name made from what is restored, so the same command finds it again
 after an interruption. Rule: what stands in the target outside this folder is complete, but for the
 metadata of directories; those are in the journal until the end.
+
+The target may belong to somebody who is not to be trusted. So the folder is opened once, never through a
+symlink, believed only if it is ours, and from then on reached through its descriptor.
 """
 
 import errno
@@ -11,10 +14,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from zdiffsync.errors import UsageError
 from zdiffsync.external.lock import exclusive
 from zdiffsync.restore.metadata import Newborn
 from zdiffsync.restore.packs import boot
@@ -24,20 +29,19 @@ _DIRECTORY, _PLACED = b"d", b"p"
 
 
 class Staging:
-    """One restore's folder, open; `resumed` says whether an earlier attempt left it.
+    """One restore's folder, reached as `folder`; `resumed` says whether an earlier attempt left it.
 
     `new` is the open directory where files are made before they are renamed into place, `born` what a
     file is when it was made there.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.packs, self.base = folder / "packs", folder / "base"
         self._base_whole = _base_whole(folder)
         journal = folder / "journal"
         self.resumed = journal.exists()
         (folder / "new").mkdir(mode=0o700, exist_ok=True)
-        self.new = os.open(folder / "new", os.O_RDONLY | os.O_DIRECTORY)
+        self.new = os.open(folder / "new", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._journal = os.open(journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.ftruncate(self._journal, journal.read_bytes().rfind(b"\0") + 1)  # or a record cut off would go on
         self._prefix, self._numbers = secrets.token_hex(8).encode(), count()
@@ -85,19 +89,42 @@ class Staging:
         return b"%s-%d" % (self._prefix, next(self._numbers))
 
 
-def base_came_before(folder: Path) -> bool:
-    """Whether restic had brought all it was to bring to an earlier attempt."""
-    return _base_whole(folder).exists()
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier attempt left: `placed` are the inodes it moved to paths, `packs` the folder of its pieces.
+
+    `base_came`: restic had brought all it was to bring.
+    """
+
+    placed: dict[bytes, int]
+    base_came: bool
+    packs: Path
+
+
+@contextmanager
+def opened_earlier(root: int, folder: Path) -> Iterator[Earlier | None]:
+    """Look at what an earlier attempt left in `folder` of the open directory `root`; None: nothing.
+
+    Raises UsageError when the folder is not ours.
+    """
+    try:
+        descriptor = _open(root, folder)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        place = _reached(descriptor)
+        journal = place / "journal"
+        if journal.exists():
+            yield Earlier(_placed(journal), _base_whole(place).exists(), place / "packs")
+        else:
+            yield None
+    finally:
+        os.close(descriptor)
 
 
 def _base_whole(folder: Path) -> Path:
     return folder / f"base.{boot()}.whole"
-
-
-def placed_before(folder: Path) -> dict[bytes, int] | None:
-    """Return the paths that an earlier attempt noted, with the inodes it moved there; None without one."""
-    journal = folder / "journal"
-    return _placed(journal) if journal.exists() else None
 
 
 def _placed(journal: Path) -> dict[bytes, int]:
@@ -117,15 +144,48 @@ def staging_folder(target: Path, point: str, what: bytes) -> Path:
 
 
 @contextmanager
-def opened_staging(folder: Path) -> Iterator[Staging]:
-    """Open the folder, making it when it is not there; it goes when the body ends without an error.
+def opened_staging(root: int, folder: Path) -> Iterator[Staging]:
+    """Open `folder` of the open directory `root`, making it when it is not there.
 
-    Raises LockedError while another process does the same restore.
+    It goes when the body ends without an error. Raises LockedError while another process does the same
+    restore, UsageError when the folder is not ours.
     """
-    with exclusive(folder / "lock", "restore"):
-        staging = Staging(folder)
-        try:
-            yield staging
-        finally:
-            staging.close()
-        shutil.rmtree(folder)
+    with suppress(FileExistsError):
+        os.mkdir(folder.name, 0o700, dir_fd=root)
+    descriptor = _open(root, folder)
+    try:
+        place = _reached(descriptor)
+        with exclusive(place / "lock", "restore", called=folder / "lock"):
+            staging = Staging(place)
+            try:
+                yield staging
+            finally:
+                staging.close()
+            shutil.rmtree(folder.name, dir_fd=root)
+    finally:
+        os.close(descriptor)
+
+
+def _reached(descriptor: int) -> Path:
+    """Return a path that leads to an open directory whatever becomes of its name, for our children, too."""
+    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+
+
+def _open(root: int, folder: Path) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(folder.name, flags, dir_fd=root)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+            raise
+        raise UsageError(f"{folder} is no directory of ours; remove it and run the command again") from error
+    owner = os.fstat(descriptor).st_uid
+    # Where a file system knows no owners, all it shows is whom a new file would belong to.
+    if owner != os.geteuid() and owner != _owner_of_new(root):
+        os.close(descriptor)
+        raise UsageError(f"{folder} belongs to another user; remove it and run the command again")
+    return descriptor
+
+
+def _owner_of_new(root: int) -> int:
+    return Newborn.observe(root, f"{PREFIX}{secrets.token_hex(8)}".encode()).uid

@@ -47,7 +47,10 @@ def write_file(
         progress(done)
         forced = noted = end = done
         while done < source.size:
-            data = read_with(source, done, min(_BLOCK, source.size - done), hint)
+            wanted = min(_BLOCK, source.size - done)
+            data = read_with(source, done, wanted, hint)
+            if len(data) != wanted:
+                raise IntegrityError(f"stored content ends at byte {done + len(data)} of {source.size}")
             end = _write_data(fd, data, done) or end
             done += len(data)
             progress(len(data))
@@ -103,7 +106,8 @@ def _beside(name: bytes) -> bytes:
 
 
 def _note(directory: int, name: bytes, done: int, forced: int) -> None:
-    note = os.open(_beside(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=directory)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    note = os.open(_beside(name), flags, 0o600, dir_fd=directory)
     try:
         os.write(note, b"%d %d %s\n" % (done, forced, boot().encode()))
     finally:
@@ -114,7 +118,7 @@ def _begun(directory: int, name: bytes, fd: int) -> int:
     """Return up to where a file is right, cut off there."""
     done = 0
     with suppress(FileNotFoundError):
-        note = os.open(_beside(name), os.O_RDONLY, dir_fd=directory)
+        note = os.open(_beside(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
             text = os.read(note, 100)
         finally:

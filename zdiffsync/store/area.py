@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TypeVar
 
-from zdiffsync.errors import ObjectMissingError, RemoteError
+from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError
 from zdiffsync.external.rclone_daemon import RcloneDaemon
 from zdiffsync.external.rclone_read import read_chunks
 from zdiffsync.external.rclone_upload import check_name, upload
@@ -99,9 +99,19 @@ class Area:
         """Return `length` bytes from `offset`, or fewer (one at least) up to the end; like `read`."""
         return b"".join(self._chunks(name, offset, length, up_to_end=True))
 
-    def read_all(self, name: str) -> bytes:
-        """Return a whole object. Raises like `read`, but cannot notice a cut at a block's end."""
-        return b"".join(self._chunks(name))
+    def read_all(self, name: str, most: int) -> bytes:
+        """Return a whole object. Raises like `read`, but cannot notice a cut at a block's end.
+
+        One of more than `most` bytes is an IntegrityError, before it has filled the memory.
+        """
+        found: list[bytes] = []
+        size = 0
+        for chunk in self._chunks(name):
+            size += len(chunk)
+            if size > most:
+                raise IntegrityError(f"{self._place(name)} has more than the {most} bytes it may have")
+            found.append(chunk)
+        return b"".join(found)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """Yield the bytes of a whole object as they come; like `read_all`."""

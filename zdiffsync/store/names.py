@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from zdiffsync.errors import ChainError, IntegrityError
 
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
-_MANIFEST = re.compile(r"points/([0-9a-f]{16})/([0-9]{6,})-([0-9]{6,})\.([0-9]+)\.manifest")
+_PACK_ID = re.compile(r"[0-9a-f]{32}")
+_MANIFEST = re.compile(r"points/([0-9a-f]{16})/([0-9]{6,18})-([0-9]{6,18})\.([0-9]{1,18})\.manifest")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,7 +42,9 @@ def new_pack_id() -> str:
 
 
 def pack_name(pack: str) -> str:
-    """Return the object name of a pack."""
+    """Return the object name of a pack. Raises IntegrityError for what is no pack's id."""
+    if not _PACK_ID.fullmatch(pack):
+        raise IntegrityError(f"{pack!r} is no pack; what names it is damaged")
     return f"packs/{pack[:2]}/{pack}"
 
 

@@ -64,9 +64,9 @@ class LazyArea:
         """Return at most `length` bytes from `offset`; see Area.read_up_to."""
         return self._area().read_up_to(name, offset, length)
 
-    def read_all(self, name: str) -> bytes:
-        """Return a whole object; see Area.read_all."""
-        return self._area().read_all(name)
+    def read_all(self, name: str, most: int) -> bytes:
+        """Return a whole object of at most `most` bytes; see Area.read_all."""
+        return self._area().read_all(name, most)
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return name and size in bytes of every object below a folder; see Area.sizes."""

@@ -17,6 +17,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, WrongPasswordError
 from zdiffsync.external.rclone_env import DATA_FOLDER, PATIENCE, PLAIN, plain_setup, shown
@@ -31,6 +35,15 @@ _MARK_LIMIT = 1 << 16
 _CANARY = "canary"
 _CANARY_BYTES = 32
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
+
+
+class _Format(msgspec.Struct):
+    format: Annotated[int, Meta(ge=1, lt=1 << 32)]
+
+
+class _Mark(msgspec.Struct):
+    repository: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    created: Annotated[str, Meta(max_length=64)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +108,16 @@ def open_repository(
         if known is not None:
             store = stack.enter_context(opened(known))
             with ThreadPoolExecutor(1) as pool:
-                canary = pool.submit(store.data.read_all, _CANARY)
+                canary = pool.submit(_read_canary, store)
                 identifier, created = _identify(remote, _mark_of(store))
                 if identifier == known:
-                    _check_canary(remote, canary.result)
+                    _check_canary(remote, canary.result, None)
         else:
             identifier, created = _identify(remote, _read_mark(remote))
         if identifier != known:
             stack.close()
             store = stack.enter_context(opened(identifier))
-            _check_canary(remote, partial(store.data.read_all, _CANARY))
+            _check_canary(remote, partial(_read_canary, store), known)
             if memory is not None:
                 _remember(memory, identifier)
         yield Repository(identifier, created, store)
@@ -135,7 +148,7 @@ def _read_mark(remote: str) -> bytes | None:
 
 def _mark_of(store: Store) -> bytes | None:
     try:
-        return store.plain.read_all(_MARK)
+        return store.plain.read_up_to(_MARK, 0, _MARK_LIMIT)
     except ObjectMissingError:
         return None
 
@@ -144,11 +157,11 @@ def _identify(remote: str, mark: bytes | None) -> tuple[str, str]:
     if mark is None:
         raise UsageError(f"there is no zdiffsync repository at {shown(remote)}; run zdiffsync init")
     try:
-        content = json.loads(mark)
-        number = int(content["format"])
+        number = msgspec.json.decode(mark, type=_Format).format
         if number == FORMAT:
-            return str(content["repository"]), str(content["created"])
-    except (ValueError, KeyError, TypeError) as error:
+            content = msgspec.json.decode(mark, type=_Mark)
+            return content.repository, content.created
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{_MARK} at {shown(remote)} is not one of ours; choose another place") from error
     what = f"the repository at {shown(remote)} has format {number}"
     if number < FORMAT:
@@ -159,7 +172,12 @@ def _identify(remote: str, mark: bytes | None) -> tuple[str, str]:
     raise UsageError(f"{what}, this zdiffsync knows {FORMAT}; upgrade zdiffsync")
 
 
-def _check_canary(remote: str, read: Callable[[], bytes]) -> None:
+def _read_canary(store: Store) -> bytes:
+    return store.data.read_up_to(_CANARY, 0, 2 * _CANARY_BYTES + 2)
+
+
+def _check_canary(remote: str, read: Callable[[], bytes], before: str | None) -> None:
+    """Raise WrongPasswordError or IntegrityError; `before` is another id the remote was known by."""
     try:
         data = read()
     except ObjectMissingError as error:
@@ -167,8 +185,14 @@ def _check_canary(remote: str, read: Callable[[], bytes]) -> None:
             f"the repository at {shown(remote)} lacks its canary; its data folder is damaged"
         ) from error
     except IntegrityError as error:
+        if before is not None:
+            raise IntegrityError(
+                f"{_MARK} at {shown(remote)} names another repository than it did when last used from here "
+                f"({before}), and the password does not open it; somebody has replaced or altered it"
+            ) from error
         raise WrongPasswordError(
-            f"the password does not open the repository at {shown(remote)}; check the password file"
+            f"the password does not open the repository at {shown(remote)}, or its canary is damaged; check "
+            "the password file"
         ) from error
     if hashlib.sha256(data[:_CANARY_BYTES]).digest() != data[_CANARY_BYTES:]:
         raise IntegrityError(

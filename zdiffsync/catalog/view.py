@@ -15,7 +15,7 @@ from sqlalchemy import Connection, CursorResult, Executable, Row, select
 from zdiffsync.catalog import statements
 from zdiffsync.catalog.schema import ObjectRow, PackRow
 from zdiffsync.catalog.values import row_content, row_entry
-from zdiffsync.errors import CatalogError
+from zdiffsync.errors import CatalogError, IntegrityError
 from zdiffsync.format.manifest import ContentRecord, PackRecord
 from zdiffsync.model.entry import Entry
 
@@ -77,8 +77,11 @@ class PointView:
         return {row.name: None if row.child is None else Node(row.child, row.base_path) for row in rows}
 
     def node(self, number: int) -> Node:
-        """Return the node of an object by its number."""
-        return Node(number, self._ask(statements.BASE_PATH, number=number).one()[0])
+        """Return the node of an object by its number. Raises CatalogError when the catalog lacks it."""
+        row = self._ask(statements.BASE_PATH, number=number).first()
+        if row is None:
+            raise CatalogError(f"the catalog lacks object {number}; delete it, it is made again")
+        return Node(number, row.base_path)
 
     def overlaid(self, base_paths: Iterable[bytes]) -> dict[bytes, int]:
         """Return the object numbers of those base paths that the overlay knows."""
@@ -88,21 +91,32 @@ class PointView:
         """Return every path of the object at `node` that the overlay knows, sorted.
 
         Further names of a hard-linked file that nothing has touched since the base are not among them.
+        Raises IntegrityError when a directory above it stands in several places, or in itself.
         """
-        return sorted(self._paths(node))
+        return sorted(self._paths(node, frozenset()))
 
-    def _paths(self, node: Node) -> Iterator[bytes]:
+    def _directory_paths(self, node: Node, below: frozenset[int]) -> list[bytes]:
+        if node.object in below:
+            raise IntegrityError(f"directory {node.object} of the chain lies in itself; run zdiffsync check")
+        found = list(islice(self._paths(node, below), 2))
+        if len(found) > 1:
+            raise IntegrityError(f"directory {node.object} of the chain has two names; run zdiffsync check")
+        return found
+
+    def _paths(self, node: Node, below: frozenset[int]) -> Iterator[bytes]:
         if node.base_path == b"":
             yield b""
             return
         if node.object is not None:
+            below |= {node.object}
             for row in self._ask(statements.PARENTS, child=node.object).all():
-                yield from (_join(path, row.name) for path in self._paths(self.node(row.parent)))
+                parent = self.node(row.parent)
+                yield from (_join(path, row.name) for path in self._directory_paths(parent, below))
         if node.base_path is not None:
             head, _, name = node.base_path.rpartition(b"/")
             parent = self._base_node(head)
             if name not in self.names(parent):
-                yield from (_join(path, name) for path in self._paths(parent))
+                yield from (_join(path, name) for path in self._directory_paths(parent, below))
 
     def link_counts(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return how many names of these objects the overlay has; 0, and no key, where it has none."""

@@ -25,7 +25,7 @@ from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.report import RestoreReport
 from zdiffsync.restore.staging import Staging
 from zdiffsync.restore.tree import Found
-from zdiffsync.restore.walk import Walk, name_in
+from zdiffsync.restore.walk import Entered, Walk, name_in
 from zdiffsync.restore.write import large, lasting_name, write_file
 
 _WAITING = 4  # batches a thread may have before it
@@ -70,6 +70,7 @@ class Assembler:
         self._broken: dict[bytes, Exception] = {}  # of these
         self._todo: list[tuple[Found, Folder, bytes]] = []
         self._batch: list[_Job] = []
+        self._entered = Entered()
 
     def __enter__(self) -> Self:
         return self
@@ -85,12 +86,14 @@ class Assembler:
 
     def fill(self, found: Found) -> None:
         """Fill the target itself with what directory `found` holds; its own metadata are the caller's."""
+        self._entered = Entered()
         with Folder(os.dup(self._root), b"", lambda _fd: None) as folder:
             self._enter(found, folder, empty=False)
         self._run()
 
     def place(self, found: Found, folder: bytes, name: bytes) -> None:
         """Put `found` as `name` into the directory `folder` of the target."""
+        self._entered = Entered()
         with reach(self._root, folder) as directory:
             opened = Folder(os.dup(directory), folder, lambda _fd: None)
         with opened:
@@ -110,6 +113,7 @@ class Assembler:
 
         `empty`: there is nothing yet where it goes.
         """
+        self._entered.add(found)
         for child in self._walk.children(found):
             self._place(child, folder, name_in(found, child), empty=empty)
         self._stop_if_fatal()

@@ -50,9 +50,14 @@ class Folder:
         return self.path + b"/" + name if self.path else name
 
 
+def is_name(name: bytes) -> bool:
+    """Whether a name stays in its directory."""
+    return name not in {b"", b".", b".."} and b"/" not in name and b"\0" not in name
+
+
 def check_name(name: bytes) -> None:
-    """Refuse a name that would lead out of its directory. Raises IntegrityError."""
-    if name in {b"", b".", b".."} or b"/" in name or b"\0" in name:
+    """Raise IntegrityError for a name that would lead out of its directory."""
+    if not is_name(name):
         raise IntegrityError(f"refusing to restore a file named {name!r}")
 
 

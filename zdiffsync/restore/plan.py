@@ -14,20 +14,21 @@ from pathlib import Path
 from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.view import PointView
-from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError
+from zdiffsync.errors import CatalogError, IntegrityError, ObjectMissingError, UsageError
 from zdiffsync.external.tree import SnapshotTree
 from zdiffsync.format.manifest import IN_BASE
 from zdiffsync.model.entry import EntryType
 from zdiffsync.model.progress import Progress
 from zdiffsync.restore.bulk import Bulk, Wanted
 from zdiffsync.restore.contents import ContentReader
+from zdiffsync.restore.folders import is_name
 from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.needs import Needs
 from zdiffsync.restore.overwrite import Overwrite
 from zdiffsync.restore.packs import Piece, fetched, pieces
 from zdiffsync.restore.staging import Earlier, opened_earlier, staging_folder
 from zdiffsync.restore.tree import Found
-from zdiffsync.restore.walk import Walk, name_in
+from zdiffsync.restore.walk import Entered, Walk, name_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +159,13 @@ class Planner:
             if earlier is not None and earlier.base_came:
                 plan.base_bytes -= plan.bulk_bytes
         plan.tables = needs.tables
-        sizes = {pack: self._view.pack(pack).size for pack in needs.blobs}
-        plan.pieces = tuple(pieces(needs.blobs, sizes))
+        blobs, sizes = dict(needs.blobs), dict[str, int]()
+        for pack in needs.blobs:
+            try:
+                sizes[pack] = self._view.pack(pack).size
+            except CatalogError:  # an op table names it, but no manifest: its readers will say so
+                del blobs[pack]
+        plan.pieces = tuple(pieces(blobs, sizes))
         if earlier is not None:
             plan.fetched = sum(fetched(earlier.packs, piece) for piece in plan.pieces)
 
@@ -175,6 +181,7 @@ class Planner:
         stack = [(top, item.folder if item.name is None else join(item.folder, item.name), target)]
         if item.name is None and top.entry.type is not EntryType.DIRECTORY:
             raise UsageError("not a directory, so it cannot fill one; name the directory to put it in")
+        entered = Entered()
         while stack:
             found, place, below = stack.pop()
             there = None if below is None else below.lstat(place)
@@ -192,8 +199,11 @@ class Planner:
                 there = None
             plan.directories += place != b""
             inside = None if there is None else below
-            children = reversed(self._walk.children(found))
-            stack += [(child, join(place, name_in(found, child)), inside) for child in children]
+            with suppress(IntegrityError, ObjectMissingError):
+                entered.add(found)
+                for child in reversed(self._walk.children(found)):
+                    if is_name(name := name_in(found, child)):
+                        stack.append((child, join(place, name), inside))
 
     def _count(self, found: Found, plan: Plan, needs: Needs, wanted: Wanted) -> None:
         if found.entry.type is not EntryType.FILE:
@@ -205,7 +215,7 @@ class Planner:
         if local:
             plan.local += found.entry.size
             plan.local_files += 1
-        with suppress(IntegrityError, ObjectMissingError):
+        with suppress(IntegrityError, ObjectMissingError, CatalogError):
             if found.content == IN_BASE:
                 if not local and found.stored is not None and found.node.base_path is not None:
                     wanted.add(found.node.base_path, self._bases.file(found.stored))

@@ -4,6 +4,7 @@ Under planning and assembling alike. Rule: asks the catalog only about directori
 something changed; a subtree of a million untouched files is read from the base alone.
 """
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -79,13 +80,39 @@ class Walk:
         ]  # fmt: skip
 
     def below(self, directory: Found) -> Iterator[Found]:
-        """Yield everything below a directory, each directory before what it holds."""
+        """Yield everything below a directory, each directory before what it holds. Raises IntegrityError."""
+        entered = Entered()
+        entered.add(directory)
         stack = self.children(directory)[::-1]
         while stack:
             found = stack.pop()
             yield found
             if found.entry.type is EntryType.DIRECTORY:
+                entered.add(found)
                 stack += self.children(found)[::-1]
+
+
+class Entered:
+    """The directories that one walk has been in.
+
+    One that has two names, or lies in itself, would be walked for ever; no file system has any, but a
+    crafted manifest may. Only objects of the overlay can: the base is a tree.
+    """
+
+    def __init__(self) -> None:
+        self._objects: set[int] = set()
+
+    def add(self, directory: Found) -> None:
+        """Note that the walk goes into a directory. Raises IntegrityError when it has been there."""
+        number = directory.node.object
+        if number is None:
+            return
+        if number in self._objects:
+            raise IntegrityError(
+                f"directory {os.fsdecode(directory.path)!r} stands in several places or in itself; its "
+                "manifests are damaged"
+            )
+        self._objects.add(number)
 
 
 def name_in(directory: Found, child: Found) -> bytes:

@@ -4,6 +4,7 @@ What forget, prune and repair change the remote's truth with. Rule: the point ma
 it reads the same as before.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,6 +64,7 @@ def write_merged(
         with staging(folder):
             path.parent.mkdir(parents=True)
         _merge(area, Path(folder), sources, path, alterations)
+        deque(read_named(path, target), maxlen=0)  # what cannot be read must not take the others' place
         upload_manifest(area, Path(folder), target)
     return target
 

@@ -12,12 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
+
 from zdiffsync.errors import IntegrityError, ObjectMissingError
+from zdiffsync.format.manifest_values import Digest, LongId
 from zdiffsync.store.area import Area
 
 _FOLDER = "condemned"
 _NAME = re.compile(rf"{_FOLDER}/([0-9]{{8}}T[0-9]{{6}}Z)-[0-9a-f]{{8}}")
+_LARGEST = 64 << 20  # bytes; a million packs take 36 MB
 _TIME = "%Y%m%dT%H%M%SZ"
+
+
+class _Content(msgspec.Struct):
+    packs: list[LongId]
+    bases: list[Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +52,14 @@ def _lists(area: Area) -> Iterator[Condemned]:
         match = _NAME.fullmatch(name)
         if match is None:
             raise IntegrityError(f"{name} on the remote is no list of prune's; move it away")
-        content: dict[str, list[str]] = {"packs": [], "bases": []}
         try:
-            content |= json.loads(area.read_all(name))
+            content = msgspec.json.decode(area.read_all(name, _LARGEST), type=_Content)
         except ObjectMissingError:
             continue  # another prune is done with it
-        except (IntegrityError, ValueError, TypeError):
-            pass  # its upload broke off
+        except (IntegrityError, ValueError, RecursionError):
+            content = _Content([], [])  # its upload broke off
         time = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
-        yield Condemned(name, time, frozenset(content["packs"]), frozenset(content["bases"]))
+        yield Condemned(name, time, frozenset(content.packs), frozenset(content.bases))
 
 
 def condemn(area: Area, packs: frozenset[str], bases: frozenset[str]) -> None:

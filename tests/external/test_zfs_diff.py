@@ -79,7 +79,10 @@ MOUNTPOINTS = st.lists(
     st.binary(min_size=1, max_size=8).map(lambda raw: re.sub(rb"[/\0]", b"x", raw)), max_size=3
 ).map(lambda parts: b"/" + b"/".join(parts))
 PATHS = st.lists(
-    st.binary(min_size=1, max_size=12).map(lambda raw: re.sub(rb"[/\0]", b"\n", raw)), max_size=4
+    st.binary(min_size=1, max_size=12)
+    .map(lambda raw: re.sub(rb"[/\0]", b"\n", raw))
+    .filter(lambda name: name not in {b".", b".."}),
+    max_size=4,
 ).map(b"/".join)
 
 
@@ -114,25 +117,13 @@ def test_pseudo_paths_and_neighbours(line, row):
 @pytest.mark.parametrize(
     "line",
     [b"", b"\n", b"M\t/t/d/f", b"1.0\tX\tF\t/t/d/f", b"1.0\tMM\tF\t/t/d/f", b"1.0\t\tF\t/t/d/f",
-     b"1.0\tM\tF", b"1.0\tR\tF\t/t/d/f", b"1.0\tM\tF\t/t/d/\\0777", b"Unable to determine path"],
+     b"1.0\tM\tF", b"1.0\tR\tF\t/t/d/f", b"1.0\tM\tF\t/t/d/\\0777", b"Unable to determine path",
+     b"1.0\tM\tF\t/t/d/../../etc/passwd", b"1.0\tM\tF\t/t/d/./f", b"1.0\tM\tF\t/t/d//f",
+     b"1.0\tM\tF\t/t/d/a\\0000b"],
 )  # fmt: skip
 def test_odd_lines_are_refused(line):
     with pytest.raises(ValueError, match=r"zfs diff|range"):
         parse_row(line, b"/t/d")
-
-
-@given(st.data())
-def test_damage_is_a_row_or_a_value_error(data):
-    line = bytearray(data.draw(st.sampled_from(["1.0\tR\tF\t/t/d/a\\0040b\t/t/d/c", "1.0\tM\t/\t/t/d/x"]))
-                     .encode())  # fmt: skip
-    for _ in range(data.draw(st.integers(1, 4))):
-        line[data.draw(st.integers(0, len(line) - 1))] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.integers(0, len(line)))
-    try:
-        row = parse_row(bytes(line[:cut]), b"/t/d")
-    except ValueError:
-        return
-    assert row is None or (row.kind in "M+-R" and not row.path.startswith(b"/"))
 
 
 @pytest.fixture

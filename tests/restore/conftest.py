@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from overlay_target import OverlayTarget
 
 from mounted_world import World
 from zdiffsync.bases.bases import Bases
@@ -129,3 +130,9 @@ class Restores:
 def restores(world, tmp_path):
     """Restores from the common repository."""
     return Restores(world, tmp_path / "cache")
+
+
+@pytest.fixture
+def restore(tmp_path):
+    """A target for trees of overlay objects."""
+    return OverlayTarget(tmp_path)

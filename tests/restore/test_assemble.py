@@ -2,115 +2,15 @@
 
 import os
 import stat
-from contextlib import contextmanager
 
 import pytest
+from overlay_target import CONTENTS, TIME, directory, file, thing
 
-from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.errors import IntegrityError
-from zdiffsync.format.manifest import ContentRecord, Header, NameRecord, ObjectRecord, Summary, VersionRecord
-from zdiffsync.format.windows import BlobRef
-from zdiffsync.model.entry import Entry, EntryType
-from zdiffsync.restore.assemble import Assembler
+from zdiffsync.format.manifest import NameRecord
+from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.folders import check_name
-from zdiffsync.restore.contents import MemorySource
-from zdiffsync.restore.metadata import apply_metadata
 from zdiffsync.restore.overwrite import Overwrite
-from zdiffsync.restore.report import RestoreReport
-from zdiffsync.restore.staging import opened_staging, staging_folder
-from zdiffsync.restore.walk import Walk
-
-TIME = 1_600_000_000_123_456_789
-CONTENTS = {1: b"one", 2: b"two, longer", 3: b"\0" * (4 << 20) + b"end" + b"\0" * (5 << 20)}
-ROOT = [
-    *(ContentRecord(number, len(data), "", False, BlobRef("", 0, 1), {}) for number, data in CONTENTS.items()),
-    ObjectRecord(1, 34, 1, b""),
-    VersionRecord(1, Entry(EntryType.DIRECTORY, 0o755, os.getuid(), os.getgid(), TIME), None),
-]
-
-
-def file(number, name, content=1, parent=1, **more):
-    size = len(CONTENTS[content]) if content else 0
-    values = {"mode": 0o640, "uid": os.getuid(), "gid": os.getgid(), "mtime_ns": TIME, "size": size} | more
-    return [*thing(number, name, EntryType.FILE, parent, **values), content]
-
-
-def thing(number, name, kind, parent=1, **more):
-    values = {"mode": 0o700, "uid": os.getuid(), "gid": os.getgid(), "mtime_ns": TIME} | more
-    return [number, name, parent, Entry(kind, **values)]
-
-
-def directory(number, name, parent=1):
-    return thing(number, name, EntryType.DIRECTORY, parent)
-
-
-def records(*things):
-    for number, name, parent, entry, *content in things:
-        yield ObjectRecord(number, 100 + number, 1, None)
-        yield VersionRecord(number, entry, content[0] if content else None)
-        yield NameRecord(parent, name, number)
-
-
-class NoBase:
-    """A base that holds nothing."""
-
-    @staticmethod
-    def directory(_snapshot, _path):
-        return {}
-
-    @staticmethod
-    def node(_snapshot, _path):
-        return None
-
-
-@pytest.fixture
-def restore(tmp_path):
-    """Fill `tmp_path/target` with a tree of overlay objects; return the report."""
-    target = tmp_path / "target"
-    made = 0
-
-    def fill(*things, overwrite=Overwrite.NEVER, extra=(), path=b"", contents=CONTENTS):
-        nonlocal made
-        made += 1
-        header = Header(
-            "r", f"chain{made}", 0, 0, f"point{made}", "d", 1, "h", "d@s", 1, 1, 1, None, "restic", 1, "e",
-        )  # fmt: skip
-        report = RestoreReport()
-        with Catalog(tmp_path / "catalog.sqlite") as catalog:
-            catalog.apply([header, *ROOT, *records(*things), *extra, Summary({})])
-            target.mkdir(exist_ok=True)
-            point = next(p for p in catalog.points() if p.key == f"point{made}")
-            with opened(target) as fd, catalog.view(point) as view:
-                walk = Walk(view, NoBase(), point)
-                with (
-                    opened_staging(fd, staging_folder(target, point.key, b"")) as staging,
-                    Assembler(
-                        walk, lambda found: lambda: (source(contents, found), None), staging, None, fd,
-                        overwrite=overwrite, report=report, progress=lambda _done: None, threads=3,
-                    ) as assembler,
-                ):  # fmt: skip
-                    found = walk.find(path)
-                    if path:
-                        assembler.place(found, b"", found.name)
-                    else:
-                        assembler.fill(found)
-                if not path:
-                    apply_metadata(fd, b".", found.entry, report.warn)
-        return report
-
-    fill.target = target
-    return fill
-
-
-def source(contents, found):
-    return MemorySource(contents[found.content] if found.content else b"")
-
-
-@contextmanager
-def opened(directory):
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    yield fd
-    os.close(fd)
 
 
 def test_a_tree_of_everything(restore):

@@ -18,6 +18,7 @@ _STALL = 900.0  # seconds without a line; one row can take long in a huge direct
 _ESCAPE = re.compile(rb"\\([0-7]{4})")
 _KINDS = frozenset((b"M", b"+", b"-", b"R"))
 _FIELDS_WITH_PATH = 4
+_NO_NAMES = frozenset((b"", b".", b".."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ def _relative(path: bytes, mountpoint: bytes) -> bytes | None:
         return b""
     if not path.startswith(root + b"/"):
         return None
-    return path[len(root) + 1 :].rstrip(b"/")
+    inside = path[len(root) + 1 :].rstrip(b"/")
+    if b"\0" in inside or any(name in _NO_NAMES for name in inside.split(b"/") if inside):
+        raise ValueError(f"unexpected path {path!r} from zfs diff")
+    return inside
 
 
 def diff(old: str, new: str, mountpoint: bytes) -> Diff:

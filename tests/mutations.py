@@ -62,7 +62,7 @@ def refused(work, *args):
 
 
 def mutated(*samples, most=5):
-    """Give one of the samples with some bytes changed, or (seldom) bytes that have nothing to do with them."""
+    """Give one of the samples with some bytes changed, seldom bytes that have nothing to do with them."""
     edit = st.tuples(
         st.sampled_from(_KINDS), st.integers(0, (1 << 20) - 1), st.integers(0, 255), st.binary(max_size=6)
     )
@@ -77,28 +77,25 @@ def _edited(sample, edits, other):
     for kind, where, number, extra in edits:
         at = where % (len(data) + 1)
         end = min(len(data), at + 1 + number)
-        if kind == "insert":
-            data[at:at] = extra
-        elif kind == "splice":
-            start = where % (len(other) + 1)
-            data[at:end] = other[start : start + number]
-        elif kind == "number":
-            word = _NUMBERS[number % len(_NUMBERS)]
-            data[at : at + len(word)] = word
-        elif kind == "cut":
-            del data[at:]
-        elif at == len(data):
-            continue
-        elif kind == "flip":
-            data[at] ^= 1 << number % 8
-        elif kind == "set":
-            data[at] = number
-        elif kind == "delete":
-            del data[at:end]
-        elif kind == "double":
-            data[at:at] = data[at:end]
-        else:
-            data[at:end] = data[at:end][::-1]
+        match kind:
+            case "insert":
+                data[at:at] = extra
+            case "splice":
+                start = where % (len(other) + 1)
+                data[at:end] = other[start : start + number]
+            case "number":
+                word = _NUMBERS[number % len(_NUMBERS)]
+                data[at : at + len(word)] = word
+            case "cut":
+                del data[at:]
+            case "delete":
+                del data[at:end]
+            case "double":
+                data[at:at] = data[at:end]
+            case "swap":
+                data[at:end] = data[at:end][::-1]
+            case "flip" | "set" if at < len(data):
+                data[at] = number if kind == "set" else data[at] ^ 1 << number % 8
     return bytes(data)
 
 

@@ -152,7 +152,9 @@ def test_the_key_that_fitted_is_kept_and_private(fresh, tmp_path, monkeypatch):
     assert (tmp_path / "index/key").stat().st_mode & 0o777 == 0o600
     shutil.rmtree(tmp_path / "objects")
     read, read_all = [], fresh.store.plain.read_all
-    monkeypatch.setattr(fresh.store.plain, "read_all", lambda name, most: read.append(name) or read_all(name, most))
+    monkeypatch.setattr(
+        fresh.store.plain, "read_all", lambda name, most: read.append(name) or read_all(name, most)
+    )
     assert fresh.home.reader(fresh.store, cache=tmp_path).root(fresh.snapshot)
     assert read == [f"restic/snapshots/{fresh.snapshot}"]
 

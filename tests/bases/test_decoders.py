@@ -5,11 +5,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restic_forms import MASTER, TREE, index_of, key_file, seal
-from zdiffsync.bases.index import Index, make_table
+from zdiffsync.bases.index import Index
 from zdiffsync.bases.keys import Key, unlock
 from zdiffsync.bases.nodes import decode_tree
 from zdiffsync.errors import IntegrityError
 from zdiffsync.store.secret import Secret
+
 
 def flipped(data, changes):
     data = bytearray(data)

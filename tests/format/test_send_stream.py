@@ -86,6 +86,11 @@ def test_a_znode_that_cannot_be_read_leaves_all_unknown(bonus):
     assert item.written
 
 
+def test_a_mode_of_more_bits_than_any_has_is_read_all_the_same():
+    (item,) = read(Writer().begin().object(2, bonus=znode(mode=1 << 63 | stat.S_IFREG, size=9)).end())
+    assert item.file_size == 9
+
+
 def test_raw_sends_have_a_bonus_of_their_own_length():
     writer = Writer().begin().object(2, bonus=znode(), raw=320, payload=bytes(320)).end()
     assert [item.number for item in read(writer)] == [2]

@@ -55,7 +55,9 @@ def test_a_tree_of_wrong_values_is_a_tree_or_refused(value):
 
 
 @fuzz("restic index")
-@given(st.one_of(mutated(INDEX), damaged_json(json.loads(INDEX)).map(lambda value: json.dumps(value).encode())))
+@given(
+    st.one_of(mutated(INDEX), damaged_json(json.loads(INDEX)).map(lambda value: json.dumps(value).encode()))
+)
 def test_an_index_is_a_table_or_refused(data):
     return refused(make_table, data)
 
@@ -77,7 +79,11 @@ def test_a_frame_opens_to_what_was_sealed_or_is_refused(frame):
 
 CONTENT = b"a file of the base, " * 40, bytes(5000)
 KEY_FILE = key_file()
-MASTER_KEY = base64.b64decode("C" * 43 + "="), base64.b64decode("A" * 22 + "=="), base64.b64decode("B" * 22 + "==")
+MASTER_KEY = (
+    base64.b64decode("C" * 43 + "="),
+    base64.b64decode("A" * 22 + "=="),
+    base64.b64decode("B" * 22 + "=="),
+)
 INNER = {"name": "f", "type": "file", "mode": 0o644, "mtime": "2026-11-24T05:08:56Z", "uid": 1, "gid": 2,
          "inode": 7, "size": sum(map(len, CONTENT)), "links": 1,
          "content": [hashlib.sha256(each).hexdigest() for each in CONTENT]}  # fmt: skip

@@ -78,9 +78,10 @@ INCREMENT = [
 
 def header(sequence, chain="cd" * 8):
     return Header(
-        repository="ab" * 16, chain=chain, first=sequence, sequence=sequence, point=f"{chain[:8]}{sequence:08x}",
-        dataset="tank/data", dataset_guid=2**64 - 1, host="host", snapshot="tank/data@z", guid=2**63 + 5,
-        createtxg=77, created_ns=1795426656_000000000 + sequence, parent_guid=None, restic=None,
+        repository="ab" * 16, chain=chain, first=sequence, sequence=sequence,
+        point=f"{chain[:8]}{sequence:08x}", dataset="tank/data", dataset_guid=2**64 - 1,
+        host="host", snapshot="tank/data@z", guid=2**63 + 5, createtxg=77,
+        created_ns=1795426656_000000000 + sequence, parent_guid=None, restic=None,
         base_ns=None if sequence else 1795426656_000000000, excludes="34" * 8, tags=("t",), keep=False,
     )  # fmt: skip
 

@@ -36,7 +36,11 @@ def test_a_name_is_that_of_an_object_or_refused(name):
 
 
 @fuzz("lists of manifests")
-@given(st.lists(st.one_of(st.sampled_from(NAMES), mutated(*map(str.encode, NAMES), most=2).map(text)), max_size=8))
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(NAMES), mutated(*map(str.encode, NAMES), most=2).map(text)), max_size=8
+    )
+)
 def test_manifests_lie_end_to_end_or_are_refused(names):
     def check():
         for chain, current in current_manifests(map(parse_manifest_name, names)).items():

@@ -12,8 +12,9 @@ from zdiffsync.external.zfs_diff import parse_row
 from zdiffsync.format.send_stream import read_objects
 
 ROWS = [
-    b"1795426656.035476676\tR\tF\t/t/d/a\\0040b\t/t/d/c/\\0303\\0251", b"1.0\tM\t/\t/t/d/", b"1.0\tM\tF\t/t/d/x\t(+1)",
-    b"1.0\t+\t@\t/t/d/deep/er/link", b"1.0\t-\tF\t/t/d/gone", b"1.0\tR\tF\t/t/d(on_delete_queue)\t/t/d/f",
+    b"1795426656.035476676\tR\tF\t/t/d/a\\0040b\t/t/d/c/\\0303\\0251", b"1.0\tM\t/\t/t/d/",
+    b"1.0\tM\tF\t/t/d/x\t(+1)", b"1.0\t+\t@\t/t/d/deep/er/link", b"1.0\t-\tF\t/t/d/gone",
+    b"1.0\tR\tF\t/t/d(on_delete_queue)\t/t/d/f",
     b"1.0\tM\tF\t/t/d/<xattrdir>/user.k", b"1.0\tM\tF\t/t/d/a/../b", b"Unable to determine path or stats",
 ]  # fmt: skip
 

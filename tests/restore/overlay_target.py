@@ -18,7 +18,10 @@ from zdiffsync.restore.walk import Walk
 TIME = 1_600_000_000_123_456_789
 CONTENTS = {1: b"one", 2: b"two, longer", 3: b"\0" * (4 << 20) + b"end" + b"\0" * (5 << 20)}
 ROOT = [
-    *(ContentRecord(number, len(data), "", False, BlobRef("", 0, 1), {}) for number, data in CONTENTS.items()),
+    *(
+        ContentRecord(number, len(data), "", False, BlobRef("", 0, 1), {})
+        for number, data in CONTENTS.items()
+    ),
     ObjectRecord(1, 34, 1, b""),
     VersionRecord(1, Entry(EntryType.DIRECTORY, 0o755, os.getuid(), os.getgid(), TIME), None),
 ]
@@ -74,8 +77,8 @@ class OverlayTarget:
         staging = self.staging
         self.made += 1
         header = Header(
-            "r", f"chain{self.made}", 0, 0, f"point{self.made}", "d", 1, "h", "d@s", 1, 1, 1, None, "restic", 1,
-            "e",
+            "r", f"chain{self.made}", 0, 0, f"point{self.made}", "d", 1, "h", "d@s", 1, 1, 1, None, "restic",
+            1, "e",
         )  # fmt: skip
         report = RestoreReport()
         with Catalog(self.home / "catalog.sqlite") as catalog:

@@ -82,7 +82,14 @@ ATTACK = """
 @contextmanager
 def attacker(place, outside, what):
     """Run somebody else, to whom `place` belongs and who changes it as fast as he can."""
-    command = ["setpriv", f"--reuid={STRANGER}", "--clear-groups", sys.executable, "-c", textwrap.dedent(ATTACK)]
+    command = [
+        "setpriv",
+        f"--reuid={STRANGER}",
+        "--clear-groups",
+        sys.executable,
+        "-c",
+        textwrap.dedent(ATTACK),
+    ]
     with subprocess.Popen([*command, place, outside, what], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"ready\n"
         try:

@@ -88,7 +88,9 @@ def _reason_for_base(
     if age >= settings.base_every:
         return f"the base is {age.days} days old"
     # A chain smaller than one pack is never worth starting anew.
-    limit = max(settings.base_when_increments_exceed * (oldest.stats.get("bytes_total") or 0), settings.pack_size)
+    limit = max(
+        settings.base_when_increments_exceed * (oldest.stats.get("bytes_total") or 0), settings.pack_size
+    )
     if session.catalog.packed_bytes(last) > limit:
         return f"increments exceed {settings.base_when_increments_exceed:.0%} of the base"
     return None

@@ -58,6 +58,11 @@ class _KeyFile(msgspec.Struct):
     salt: bytes
     data: bytes
 
+    def __post_init__(self) -> None:
+        """Refuse what anybody could write into a key file to keep us busy. Raises ValueError."""
+        if self.N * self.r * self.p > _MOST_WORK:
+            raise ValueError("its key would take too long to derive")
+
 
 class _Mac(msgspec.Struct):
     k: bytes
@@ -76,8 +81,6 @@ def unlock(file: bytes, password: Secret) -> Key | None:
     """
     try:
         found = msgspec.json.decode(file, type=_KeyFile)
-        if found.N * found.r * found.p > _MOST_WORK:
-            raise ValueError("its key would take too long to derive")
         derived = password.derive(found.salt, n=found.N, r=found.r, p=found.p, length=64, memory=_MOST_MEMORY)
     except (ValueError, OverflowError) as error:  # msgspec's errors and hashlib's about the numbers
         raise IntegrityError(f"a key file of the restic repository does not parse ({error})") from error

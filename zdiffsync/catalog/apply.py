@@ -77,7 +77,7 @@ def apply_manifest(
     except CatalogError as error:
         if isinstance(error.__cause__, sqlite3.IntegrityError):
             raise IntegrityError(
-                f"the manifest of point {header.point} contradicts itself or an earlier one: {error.__cause__}"
+                f"the manifest of point {header.point} contradicts itself or another: {error.__cause__}"
             ) from error
         raise
     raise CatalogError(f"manifest of point {header.point} has no end")

@@ -11,7 +11,7 @@ import socket
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     staging_space: str | int = "1GiB"
     pack_size: str | int = "64MiB"
     large_file: str | int = "1MiB"
-    max_delta_depth: int = 8
+    max_delta_depth: Annotated[int, msgspec.Meta(le=MAX_DEPTH)] = 8
     upload_rate: str | int = "7MiB"
     base_every: str | int = "30d"
     base_when_increments_exceed: float = 0.5
@@ -68,15 +68,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
-        for key in ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size"):
-            if self.size(key) < 1:
-                raise ValueError(f"{key} must be at least 1 byte")
+        self._check_sizes()
         if self.prune_settings().grace < timedelta():
             raise ValueError("prune_grace must not be negative")
         if not 0 <= self.prune_max_unused <= 1:
             raise ValueError("prune_max_unused must be from 0 to 1")
-        if self.size("large_file") > MAX_WHOLE:
-            raise ValueError("large_file must be at most 1GiB: smaller files are read into memory whole")
         if self.base_age() < timedelta():
             raise ValueError("base_every must not be negative")
         if not self.host.isprintable() or not self.host:
@@ -87,8 +83,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         for key, low in (("max_delta_depth", 0), ("transfers", 1), ("base_when_increments_exceed", 0)):
             if not getattr(self, key) >= low:  # so that nan is refused, too
                 raise ValueError(f"{key} must be at least {low}")
-        if self.max_delta_depth > MAX_DEPTH:
-            raise ValueError(f"max_delta_depth must be at most {MAX_DEPTH}")
+
+    def _check_sizes(self) -> None:
+        for key in ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size"):
+            if self.size(key) < 1:
+                raise ValueError(f"{key} must be at least 1 byte")
+        if self.size("large_file") > MAX_WHOLE:
+            raise ValueError("large_file must be at most 1GiB: smaller files are read into memory whole")
 
     def size(self, key: str) -> int:
         """Return the size key `key` in bytes."""

@@ -194,7 +194,8 @@ class ManifestWriter:
         line = json.dumps(value, separators=(",", ":")).encode() + b"\n"
         if len(line) > MAX_LINE:  # nothing would read it again
             raise ZdiffsyncError(
-                f"a manifest cannot hold a {next(iter(value))} record of {len(line)} bytes; at most {MAX_LINE}"
+                f"a manifest's {next(iter(value))} record of {len(line)} bytes is longer than the {MAX_LINE} "
+                "that can be read; exclude what makes it so"
             )
         with staging(self._path):
             self._file.write(line)
@@ -230,9 +231,7 @@ def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:
                     ended = True
                     end = msgspec.convert(value, EndJson)
                     if end.end != count:
-                        raise IntegrityError(
-                            f"manifest {path.name} holds {count} of its {end.end} records"
-                        )
+                        raise IntegrityError(f"manifest {path.name} holds {count} of its {end.end} records")
                     yield Summary(end.stats)
                 else:
                     count += 1

@@ -29,6 +29,7 @@ _SA_MAGIC = 0x2F505A
 _SA_NEEDED = 128
 _SA_HEADER = 8
 _FLAG_XATTR = 0x1
+_MODE = 0xFFFF  # the field has 64 bits, a mode 16
 _SPILL_UNMODIFIED = 4
 
 
@@ -136,7 +137,7 @@ def _open_object(order: str, record: bytes, bonus: bytes) -> StreamObject:
         return item
     values = struct.unpack_from(order + "16Q", bonus, header)
     item.generation, item.links = values[2], values[15]
-    item.file_size = values[1] if stat.S_ISREG(values[0]) else 0
+    item.file_size = values[1] if stat.S_ISREG(values[0] & _MODE) else 0
     item.nameless = bool(values[6] & _FLAG_XATTR)
     item.ctime_ns = values[11] * 10**9 + values[12]
     return item

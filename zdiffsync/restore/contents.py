@@ -102,7 +102,9 @@ class ContentReader:
                 break
             number = records[-1].source
             if len(records) > MAX_DEPTH:
-                raise IntegrityError(f"content {records[0].number} is a delta of more than {MAX_DEPTH} others")
+                raise IntegrityError(
+                    f"content {records[0].number} is a delta of more than {MAX_DEPTH} others"
+                )
         return tuple(records)
 
     def opened(self, records: tuple[ContentRecord, ...], base_path: bytes | None) -> ByteSource:

@@ -201,9 +201,9 @@ class Planner:
             inside = None if there is None else below
             with suppress(IntegrityError, ObjectMissingError):
                 entered.add(found)
-                for child in reversed(self._walk.children(found)):
-                    if is_name(name := name_in(found, child)):
-                        stack.append((child, join(place, name), inside))
+                children = reversed(self._walk.children(found))
+                named = ((child, name_in(found, child)) for child in children)
+                stack += [(child, join(place, name), inside) for child, name in named if is_name(name)]
 
     def _count(self, found: Found, plan: Plan, needs: Needs, wanted: Wanted) -> None:
         if found.entry.type is not EntryType.FILE:

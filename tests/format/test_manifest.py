@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import tracemalloc
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zdiffsync.errors import IntegrityError, UsageError
+from zdiffsync.errors import IntegrityError, UsageError, ZdiffsyncError
+from zdiffsync.format import manifest
 from zdiffsync.format.manifest import (
     FORMAT,
     ContentRecord,
@@ -258,6 +260,95 @@ def test_what_is_no_manifest(path, lines, words):
 def test_deeply_nested_json_is_an_integrity_error(path):
     with pytest.raises(IntegrityError, match="damaged"):
         list(read_manifest(write_lines(path, HEAD, b"[" * 200_000, END)))
+
+
+@pytest.mark.parametrize("line", [b'"' + b"a" * (1 << 28) + b'"', b"[" * (1 << 28)], ids=["text", "lists"])
+def test_a_line_longer_than_any_is_refused_before_it_has_filled_the_memory(path, monkeypatch, line):
+    monkeypatch.setattr(manifest, "MAX_LINE", 1 << 20)
+    write_lines(path, HEAD, line, END)
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntegrityError, match="a line has more than 1048576 bytes"):
+            list(read_manifest(path))
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_line_that_nothing_could_read_is_not_written(path, monkeypatch):
+    monkeypatch.setattr(manifest, "MAX_LINE", 1000)
+    with ManifestWriter(path, HEADER) as writer, pytest.raises(ZdiffsyncError, match="name record of 11"):
+        writer.add(NameRecord(1, b"n" * 1090, 2))
+
+
+def test_statistics_that_nest_without_end_are_refused(path):
+    stats = {}
+    for _ in range(100):
+        stats = {"more": stats}
+    with pytest.raises(IntegrityError, match="nested too deep"):
+        list(read_manifest(write_lines(path, HEAD, {"end": 0, "stats": stats})))
+
+
+WRONG = [
+    {"size": -1}, {"size": 1 << 63}, {"size": "5"}, {"size": True}, {"size": 1.0}, {"uid": 1 << 32}, {"uid": -1},
+    {"mode": 0o10000}, {"rdev": 1 << 64}, {"mtime_ns": 1 << 200}, {"target": "x"}, {"type": "l", "target": ""},
+    {"type": "l", "target": "a\0b"}, {"type": "l", "target": None}, {"xattrs": [["a\0b", ""]]},
+    {"xattrs": [["", ""]]}, {"xattrs": {}}, {"version": 0}, {"content": -1}, {"surprise": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", WRONG, ids=str)
+def test_a_version_with_a_value_that_no_run_writes(path, change):
+    with pytest.raises(IntegrityError, match="damaged"):
+        list(read_manifest(write_lines(path, HEAD, {**encode(SAMPLE[4]), **change}, END)))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "a/b", "../x", "/etc", "a\0b"])
+def test_a_name_that_would_lead_out_of_its_directory(path, name):
+    with pytest.raises(IntegrityError, match="not a name"):
+        list(read_manifest(write_lines(path, HEAD, {**NAME, "name": name}, END)))
+
+
+@pytest.mark.parametrize("base", ["/etc", "../x", "a/../b", "a//b", "a/", ".", "a\0b"])
+def test_a_base_path_that_would_lead_out_of_the_base(path, base):
+    with pytest.raises(IntegrityError, match="not a path"):
+        list(read_manifest(write_lines(path, HEAD, {**encode(SAMPLE[3]), "base": base}, END)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"source": 2}, {"source": 3}, {"depth": MAX_DEPTH + 1}, {"blob": ["../../etc/x", 0, 1]},
+     {"blob": ["a" * 32, (1 << 63) - 1, 1]}, {"blob": ["a" * 32, 0, MAX_BLOB + 1]}, {"blob": ["a" * 32, 0, 0]},
+     {"windowed": False, "size": MAX_WHOLE + 1}, {"digest": "x"}, {"packs": {"..": 1}}],
+    ids=str,
+)  # fmt: skip
+def test_a_content_that_cannot_be_read(path, change):
+    with pytest.raises(IntegrityError, match="damaged"):
+        list(read_manifest(write_lines(path, HEAD, {**encode(SAMPLE[2]), **change}, END)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dataset": "-rf"}, {"dataset": "tank\x1b[2J"}, {"snapshot": "tank/data"}, {"restic": "--help"},
+     {"chain": "../../x"}, {"point": ""}, {"repository": "x"}, {"sequence": -1}, {"first": "0"},
+     {"guid": -1}, {"host": "\x1b]0;x"}, {"host": "\udcff"}, {"tags": ["\x1b"]}, {"tags": "x"}, {"keep": 1}],
+    ids=str,
+)  # fmt: skip
+def test_a_header_with_a_value_that_no_run_writes(path, change):
+    with pytest.raises(IntegrityError, match="damaged"):
+        list(read_manifest(write_lines(path, {**HEAD, **change}, END)))
+
+
+@pytest.mark.parametrize(
+    "stats",
+    [{"quiet": ["x"]}, {"quiet": 1}, {"skipped_paths": ["6"]}, {"skipped_paths": ["2e2e"]},
+     {"created": "many"}, {"uploaded_bytes": None}, {"bytes_total": -1}],
+    ids=str,
+)  # fmt: skip
+def test_statistics_that_nothing_could_compute_with(path, stats):
+    with pytest.raises(IntegrityError, match="damaged"):
+        list(read_manifest(write_lines(path, HEAD, {"end": 0, "stats": stats})))
 
 
 def test_a_newer_format_says_to_upgrade(path):

@@ -1,7 +1,5 @@
 """A restic repository, damaged inside its encryption: right bytes or one of our errors."""
 
-import base64
-import hashlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,14 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mutations import damaged_json, fuzz, mutated, refused
-from restic_forms import MASTER, TREE, index_of, key_file, seal
+from restic_forms import CONTENT, MASTER, TREE, Repository, index_of, key_file, seal
 from zdiffsync.bases.bases import Bases
 from zdiffsync.bases.index import make_table
 from zdiffsync.bases.keys import Key, unlock
 from zdiffsync.bases.nodes import decode_tree
-from zdiffsync.errors import IntegrityError, ObjectMissingError
 from zdiffsync.external.restic_node import parse_tree
-from zdiffsync.format.zstd import compress
 from zdiffsync.model.entry import EntryType
 from zdiffsync.store.object_cache import ObjectCache
 from zdiffsync.store.secret import Secret
@@ -75,69 +71,6 @@ def test_a_frame_opens_to_what_was_sealed_or_is_refused(frame):
         assert Key(*MASTER).open(frame) == b"some content" * 20 or frame != FRAME
 
     return refused(check)
-
-
-CONTENT = b"a file of the base, " * 40, bytes(5000)
-KEY_FILE = key_file()
-MASTER_KEY = (
-    base64.b64decode("C" * 43 + "="),
-    base64.b64decode("A" * 22 + "=="),
-    base64.b64decode("B" * 22 + "=="),
-)
-INNER = {"name": "f", "type": "file", "mode": 0o644, "mtime": "2026-11-24T05:08:56Z", "uid": 1, "gid": 2,
-         "inode": 7, "size": sum(map(len, CONTENT)), "links": 1,
-         "content": [hashlib.sha256(each).hexdigest() for each in CONTENT]}  # fmt: skip
-OUTER = {"name": "d", "type": "dir", "mode": 1 << 31 | 0o755, "mtime": "2026-11-24T05:08:56Z", "uid": 0,
-         "gid": 0, "inode": 8}  # fmt: skip
-
-
-class Repository:
-    """A repository in memory as restic would have made it; `change` may give another value to each part.
-
-    It is an Area to those who read it.
-    """
-
-    def __init__(self, change=lambda _part, value: value):
-        self.files = {}
-        inner = change("tree", json.dumps({"nodes": [INNER]}).encode())
-        subtree = {"subtree": hashlib.sha256(inner).hexdigest()}
-        outer = change("root", json.dumps({"nodes": [OUTER | subtree]}).encode())
-        pack, places = b"", []
-        for data in (*CONTENT, inner, outer):
-            sealed = seal(MASTER_KEY, change("blob", compress(data)))
-            places.append((hashlib.sha256(data).digest(), len(pack), len(sealed), len(data)))
-            pack += sealed
-        name = hashlib.sha256(pack).digest()
-        self.files[f"restic/data/{name.hex()[:2]}/{name.hex()}"] = pack
-        self._stored("index", change("index", index_of({name: places})))
-        root = json.dumps({"tree": hashlib.sha256(outer).hexdigest()}).encode()
-        self.snapshot = self._stored("snapshots", change("snapshot", root))
-        self.files["restic/config"] = seal(MASTER_KEY, change("config", b'{"version":2}'))
-        self.files["restic/keys/" + "0" * 64] = change("key", KEY_FILE)
-
-    def _stored(self, folder, data):
-        frame = seal(MASTER_KEY, b"\x02" + compress(data))
-        name = hashlib.sha256(frame).hexdigest()
-        self.files[f"restic/{folder}/{name}"] = frame
-        return name
-
-    def sizes(self, prefix):
-        return {name: len(data) for name, data in self.files.items() if name.startswith(prefix + "/")}
-
-    def read_all(self, name, most):
-        if name not in self.files:
-            raise ObjectMissingError(f"{name} is not there")
-        assert len(self.files[name]) <= most
-        return self.files[name]
-
-    def read_up_to(self, name, offset, length):
-        return self.read_all(name, 1 << 30)[offset : offset + length]
-
-    def read(self, name, offset, length):
-        data = self.read_up_to(name, offset, length)
-        if len(data) != length:
-            raise IntegrityError(f"{name} is truncated")
-        return data
 
 
 def read_all_of(repository):

@@ -149,15 +149,15 @@ def _take_in(
 class DamagedManifestError(IntegrityError):
     """A manifest cannot be read, or is not the one its name says."""
 
-    def __init__(self, name: ManifestName, why: object) -> None:
-        super().__init__(f"{name} on the remote: {why}; run zdiffsync check")
+    def __init__(self, name: ManifestName, why: IntegrityError) -> None:
+        super().__init__(f"{why}; run zdiffsync check")
         self.name = name
 
 
 def read_named(path: Path, name: ManifestName) -> Iterator[Header | Record | Summary]:
     """Read the manifest that was stored as `name`. Raises DamagedManifestError."""
     try:
-        for item in read_manifest(path):
+        for item in read_manifest(path, str(name)):
             if isinstance(item, Header):
                 _check_place(item, name)
             yield item
@@ -167,4 +167,4 @@ def read_named(path: Path, name: ManifestName) -> Iterator[Header | Record | Sum
 
 def _check_place(header: Header, name: ManifestName) -> None:
     if (header.chain, header.first, header.sequence) != (name.chain, name.first, name.last):
-        raise IntegrityError("it is the manifest of another point, it was moved")
+        raise IntegrityError(f"{name} on the remote is the manifest of another point; it was moved")

@@ -90,7 +90,7 @@ def unlock(file: bytes, password: Secret) -> Key | None:
         return None
     try:
         master = msgspec.json.decode(opened, type=_Master)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise IntegrityError(f"a key of the restic repository does not parse ({error})") from error
     if (len(master.encrypt), len(master.mac.k), len(master.mac.r)) != (2 * _BLOCK, _BLOCK, _BLOCK):
         raise IntegrityError("a key of the restic repository has not the length of one")

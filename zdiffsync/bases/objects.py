@@ -67,7 +67,7 @@ class Objects:
         data = self._unpacked(f"{_FOLDER}/snapshots/{snapshot}")
         try:
             return msgspec.json.decode(data, type=_Snapshot).tree
-        except msgspec.DecodeError as error:
+        except ValueError as error:  # msgspec's own, and of bytes that are no UTF-8
             raise IntegrityError(f"the restic snapshot {snapshot[:8]} does not parse ({error})") from error
 
     def place(self, blob: bytes) -> Place:
@@ -190,7 +190,7 @@ class Objects:
             config = msgspec.json.decode(
                 _inflated(key.open(self._area.read_all(f"{_FOLDER}/config", _SMALL))), type=_Config
             )
-        except msgspec.DecodeError as error:
+        except ValueError as error:  # msgspec's own, and of bytes that are no UTF-8
             raise IntegrityError(f"the config of the restic repository does not parse ({error})") from error
         if config.version not in _VERSIONS:
             raise ResticError(

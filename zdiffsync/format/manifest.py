@@ -213,11 +213,12 @@ class ManifestWriter:
         self._close()
 
 
-def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:
-    """Yield the header, every record, and last the summary.
+def read_manifest(path: Path, called: str | None = None) -> Iterator[Header | Record | Summary]:
+    """Yield the header, every record, and last the summary; `called` names it in errors.
 
     Raises IntegrityError for a damaged or truncated manifest, UsageError for a newer format.
     """
+    called = called or path.name
     count = 0
     ended = False
     try:
@@ -226,20 +227,20 @@ def read_manifest(path: Path) -> Iterator[Header | Record | Summary]:
             while line := _line_of(lines):
                 value = json.loads(line)
                 if ended:
-                    raise IntegrityError(f"manifest {path.name} goes on behind its end")
+                    raise IntegrityError(f"manifest {called} goes on behind its end")
                 if "end" in value:
                     ended = True
                     end = msgspec.convert(value, EndJson)
                     if end.end != count:
-                        raise IntegrityError(f"manifest {path.name} holds {count} of its {end.end} records")
+                        raise IntegrityError(f"manifest {called} holds {count} of its {end.end} records")
                     yield Summary(end.stats)
                 else:
                     count += 1
                     yield decode(value)
     except (ZstdError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"manifest {path.name} is damaged: {error}") from error
+        raise IntegrityError(f"manifest {called} is damaged: {error}") from error
     if not ended:
-        raise IntegrityError(f"manifest {path.name} is truncated after {count} records")
+        raise IntegrityError(f"manifest {called} is truncated after {count} records")
 
 
 def _line_of(lines: ZstdFile) -> bytes:

@@ -161,7 +161,7 @@ def _identify(remote: str, mark: bytes | None) -> tuple[str, str]:
         if number == FORMAT:
             content = msgspec.json.decode(mark, type=_Mark)
             return content.repository, content.created
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{_MARK} at {shown(remote)} is not one of ours; choose another place") from error
     what = f"the repository at {shown(remote)} has format {number}"
     if number < FORMAT:

@@ -12,7 +12,7 @@ from zdiffsync.catalog.catalog import Catalog, Root
 from zdiffsync.catalog.journal import UnfinishedRun
 from zdiffsync.catalog.schema import VERSION, Base
 from zdiffsync.catalog.view import Node
-from zdiffsync.errors import CatalogError, ChainError
+from zdiffsync.errors import CatalogError, ChainError, IntegrityError
 from zdiffsync.format.manifest import (
     IN_BASE,
     LinksRecord,
@@ -147,6 +147,68 @@ def test_contents_packs_and_versions_come_back(path):
                 view.pack("c" * 32)
         with catalog.view(second) as view:
             assert view.version(1).content is None
+
+
+def test_a_time_that_sqlite_cannot_hold_is_the_last_that_it_can(path):
+    times = (10**10 * 10**9, -(10**11) * 10**9)
+    records = [ObjectRecord(1, 50, 7, b"x"), ObjectRecord(2, 51, 7, b"y")]
+    records += [VersionRecord(number + 1, directory_entry(time), None) for number, time in enumerate(times)]
+    filled(path, manifest(0, records))
+    with Catalog(path) as catalog, catalog.view(catalog.points()[0]) as view:
+        assert [view.version(number).entry.mtime_ns for number in (1, 2)] == [2**63 - 1, -(2**63)]
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([VersionRecord(1, directory_entry(), None)], "names object 1, which no manifest of its chain has"),
+        ([ObjectRecord(1, 5, 1, None), VersionRecord(1, file_entry(5), 9)], "names content 9"),
+        ([ObjectRecord(1, 5, 1, b""), NameRecord(1, b"n", 2)], "names object 2"),
+        ([ObjectRecord(2, 5, 1, None), NameRecord(1, b"n", 2)], "names object 1"),
+        ([ObjectRecord(1, 5, 1, None), ObjectRecord(1, 6, 1, None)], "contradicts itself or another"),
+        ([content(1), content(1)], "contradicts itself or another"),
+        ([LinksRecord(5, 1, (b"a", b"a"))], "contradicts itself or another"),
+    ],
+)
+def test_records_that_refer_to_nothing_or_come_twice_are_refused_whole(path, records, words):
+    with Catalog(path) as catalog:
+        catalog.apply(manifest(0))
+        with pytest.raises(IntegrityError, match=words):
+            catalog.apply(manifest(1, records))
+        assert len(catalog.points()) == 1
+    assert rows(path)["object"] == rows(path)["content"] == rows(path)["dirent"] == 0
+
+
+def test_what_is_named_may_come_behind_what_names_it(path):
+    records = [NameRecord(1, b"n", 2), VersionRecord(2, file_entry(5), 1), content(1)]
+    filled(path, manifest(0, [*records, ObjectRecord(1, 5, 1, b""), ObjectRecord(2, 6, 1, None)]))
+    with Catalog(path) as catalog, catalog.view(catalog.points()[0]) as view:
+        assert view.resolve(b"n") == Node(2, None)
+
+
+@pytest.mark.parametrize(
+    "names", [[NameRecord(2, b"a", 3), NameRecord(3, b"b", 2)], [NameRecord(2, b"a", 2)]]
+)
+def test_paths_of_what_lies_in_itself_are_damage(path, names):
+    objects = [ObjectRecord(number, number, 1, None) for number in (2, 3, 4)]
+    filled(path, manifest(0, [ObjectRecord(1, 1, 1, b""), *objects, *names, NameRecord(2, b"f", 4)]))
+    with Catalog(path) as catalog, catalog.view(catalog.points()[0]) as view:
+        with pytest.raises(IntegrityError, match="lies in itself"):
+            view.paths(view.node(4))
+        with pytest.raises(CatalogError, match="lacks object 9"):
+            view.node(9)
+
+
+def test_paths_below_a_directory_with_two_names_are_damage(path):
+    names = [NameRecord(1, b"a", 2), NameRecord(1, b"b", 2), NameRecord(2, b"f", 3)]
+    objects = [ObjectRecord(1, 1, 1, b""), ObjectRecord(2, 2, 1, None), ObjectRecord(3, 3, 1, None)]
+    filled(path, manifest(0, [*objects, *names]))
+    with (
+        Catalog(path) as catalog,
+        catalog.view(catalog.points()[0]) as view,
+        pytest.raises(IntegrityError, match="directory 2 of the chain has two names"),
+    ):
+        view.paths(view.node(3))
 
 
 def test_the_ledger_is_replaced_object_by_object(path):

@@ -1,4 +1,4 @@
-"""What lies at the remote is not ours, not whole or not for this password: one sentence, and the right code."""
+"""What lies at the remote is not ours, not whole, not for this password: one sentence and the right code."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def ours(place, made):
 
 @pytest.fixture
 def refuses(capfd):
-    """Look for points, twice: told why not, each time the same, with the right code, and nothing is changed."""
+    """Look for points, twice: told why not, the same each time, with the right code; nothing is changed."""
 
     def check(place, code, words):
         before = sorted(place.remote.rglob("*")) if place.remote.is_dir() else None
@@ -111,8 +111,8 @@ def test_a_directory_instead_of_the_mark(place, refuses):
 @pytest.mark.parametrize(
     "text",
     ["", "not JSON", "[]", "{}", "null", '{"format": "2"}', '{"format": 1e999}', '{"format": -1}',
-     '{"format": true}', "[" * 50_000, '{"name": "somebody else\'s"}', '{"format": %d}' % FORMAT,
-     '{"format": %d, "repository": "../x", "created": ""}' % FORMAT],
+     '{"format": true}', "[" * 50_000, '{"name": "somebody else\'s"}', json.dumps({"format": FORMAT}),
+     json.dumps({"format": FORMAT, "repository": "../x", "created": ""})],
     ids=lambda text: text[:20],
 )  # fmt: skip
 def test_another_programs_mark(ours, refuses, text):
@@ -124,7 +124,7 @@ def test_a_newer_format(ours, refuses):
     ours.mark.write_text(json.dumps({"format": FORMAT + 1, "whatever": ["it", "needs"]}))
     refuses(
         ours, ExitCode.USAGE,
-        f"the repository at {ours.remote} has format {FORMAT + 1}, this zdiffsync knows {FORMAT}; upgrade zdiffsync",
+        f"at {ours.remote} has format {FORMAT + 1}, this zdiffsync knows {FORMAT}; upgrade zdiffsync",
     )  # fmt: skip
 
 

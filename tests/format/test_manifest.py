@@ -291,10 +291,11 @@ def test_statistics_that_nest_without_end_are_refused(path):
 
 
 WRONG = [
-    {"size": -1}, {"size": 1 << 63}, {"size": "5"}, {"size": True}, {"size": 1.0}, {"uid": 1 << 32}, {"uid": -1},
-    {"mode": 0o10000}, {"rdev": 1 << 64}, {"mtime_ns": 1 << 200}, {"target": "x"}, {"type": "l", "target": ""},
-    {"type": "l", "target": "a\0b"}, {"type": "l", "target": None}, {"xattrs": [["a\0b", ""]]},
-    {"xattrs": [["", ""]]}, {"xattrs": {}}, {"version": 0}, {"content": -1}, {"surprise": 1},
+    {"size": -1}, {"size": 1 << 63}, {"size": "5"}, {"size": True}, {"size": 1.0}, {"uid": 1 << 32},
+    {"uid": -1}, {"mode": 0o10000}, {"rdev": 1 << 64}, {"mtime_ns": 1 << 200}, {"target": "x"},
+    {"type": "l", "target": ""}, {"type": "l", "target": "a\0b"}, {"type": "l", "target": None},
+    {"xattrs": [["a\0b", ""]]}, {"xattrs": [["", ""]]}, {"xattrs": {}}, {"version": 0}, {"content": -1},
+    {"surprise": 1},
 ]  # fmt: skip
 
 
@@ -319,8 +320,9 @@ def test_a_base_path_that_would_lead_out_of_the_base(path, base):
 @pytest.mark.parametrize(
     "change",
     [{"source": 2}, {"source": 3}, {"depth": MAX_DEPTH + 1}, {"blob": ["../../etc/x", 0, 1]},
-     {"blob": ["a" * 32, (1 << 63) - 1, 1]}, {"blob": ["a" * 32, 0, MAX_BLOB + 1]}, {"blob": ["a" * 32, 0, 0]},
-     {"windowed": False, "size": MAX_WHOLE + 1}, {"digest": "x"}, {"packs": {"..": 1}}],
+     {"blob": ["a" * 32, (1 << 63) - 1, 1]}, {"blob": ["a" * 32, 0, MAX_BLOB + 1]},
+     {"blob": ["a" * 32, 0, 0]}, {"windowed": False, "size": MAX_WHOLE + 1},
+     {"digest": "x"}, {"packs": {"..": 1}}],
     ids=str,
 )  # fmt: skip
 def test_a_content_that_cannot_be_read(path, change):

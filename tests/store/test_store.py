@@ -66,6 +66,8 @@ def test_objects_come_back_by_range_and_whole(store, root, stage, tmp_path):
             store.data.read_up_to(*beyond, 1)
     assert store.data.read_all("packs/ab/one", 1 << 26) == data
     assert store.data.read_all("packs/cd/two", 1 << 26) == b""
+    with pytest.raises(IntegrityError, match=f"has more than the {len(data) - 1} bytes it may have"):
+        store.data.read_all("packs/ab/one", len(data) - 1)
     got = []
     store.data.download("packs/ab/one", tmp_path / "copy", got.append)
     assert (tmp_path / "copy").read_bytes() == data

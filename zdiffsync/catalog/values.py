@@ -8,6 +8,7 @@ from typing import Any
 
 from zdiffsync.catalog.schema import ContentRow, VersionRow
 from zdiffsync.format.manifest import ContentRecord
+from zdiffsync.format.manifest_values import MAX_NUMBER
 from zdiffsync.format.windows import BlobRef
 from zdiffsync.model.entry import Entry, EntryType
 
@@ -18,9 +19,14 @@ def entry_columns(entry: Entry) -> dict[str, Any]:
     """Return the columns of VersionRow that hold an entry."""
     return {
         "type": entry.type.value, "mode": entry.mode, "uid": entry.uid, "gid": entry.gid,
-        "mtime_ns": entry.mtime_ns, "size": entry.size, "rdev": entry.rdev, "target": entry.target,
+        "mtime_ns": _time(entry.mtime_ns), "size": entry.size, "rdev": entry.rdev, "target": entry.target,
         "xattrs": _pack_xattrs(entry.xattrs),
     }  # fmt: skip
+
+
+def _time(ns: int) -> int:
+    """Return what the column holds: SQLite's integers end in the year 2262, a file system's times do not."""
+    return max(-MAX_NUMBER - 1, min(ns, MAX_NUMBER))
 
 
 def row_entry(row: VersionRow) -> Entry:

@@ -55,7 +55,9 @@ def detect(
     reconciler = Reconciler(
         *trees, excludes=step.excludes, ledger=ledger, old_txg=step.old.createtxg,
         old_created_ns=step.old.created * 10**9,
-        retry=[bytes.fromhex(path) for path in step.last.stats["skipped_paths"]] + _lost_paths(session, step),
+        retry=[
+            *map(bytes.fromhex, step.last.stats.get("skipped_paths", ())), *_lost_paths(session, step),
+        ],
     )  # fmt: skip
     with watch.stage("reconcile"), session.progress("comparing", unit="names"):
         return reconciler.run(found, certificate, uncertified_because=problem)

@@ -65,6 +65,6 @@ def _node(record: _StoredNode) -> BaseNode:
             raise ValueError(f"{name!r} has a chunk whose id has not the length of one")
     entry = entry_of(record)
     subtree = record.subtree or ""
-    if (entry.type is EntryType.DIRECTORY) != (_TREE.fullmatch(subtree) is not None):
+    if not _TREE.fullmatch(subtree) if entry.type is EntryType.DIRECTORY else subtree:
         raise ValueError(f"{name!r} has the tree {subtree!r}")
     return BaseNode(name, entry, record.inode, record.links, subtree, content)

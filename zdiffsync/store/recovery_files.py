@@ -10,12 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from zdiffsync.errors import ObjectMissingError, RemoteError
+from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError
 from zdiffsync.external.files import replace_private
 from zdiffsync.store.area import Area
 
 _PROGRAM = "recover.py"
 _NAMES = ("RECOVERY.md", _PROGRAM)
+_LARGEST = 1 << 20  # bytes
 _EDITION = re.compile(rb"^EDITION = ([0-9]+)\b", re.MULTILINE)
 
 
@@ -57,8 +58,8 @@ def _ours(name: str) -> bytes:
 
 def _stored(area: Area, name: str) -> bytes:
     try:
-        return area.read_all(name)
-    except ObjectMissingError:
+        return area.read_all(name, _LARGEST)
+    except (ObjectMissingError, IntegrityError):  # an oversized one is not ours either
         return b""
 
 

@@ -27,7 +27,8 @@ FLIPS = st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 7)), min_size
     [
         (b'"d"', b'".."'), (b'"d"', b'"a/b"'), (b'"d"', b'""'), (b'"d"', b'"\\u0000"'),
         (b"ef" * 32, b"ef" * 31), (b"ef" * 32, b""), (b"ab" * 32, b"ab" * 31), (b"ab" * 32, b"gg" * 32),
-        (b'"linktarget"', b'"subtree": "x", "linktarget"'), (b"24T05", b"31T05"), (b"9999-12-31T23:59:59Z", b"later"), (b'"size": 9', b'"size": -9'),
+        (b'"linktarget"', b'"subtree": "x", "linktarget"'), (b"24T05", b"31T05"),
+        (b"9999-12-31T23:59:59Z", b"later"), (b'"size": 9', b'"size": -9'),
         (b'"size": 9', b'"size": 99999999999999999999999999'), (b'"inode": 7', b'"inode": "7"'),
     ],
 )  # fmt: skip

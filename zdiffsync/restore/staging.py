@@ -91,7 +91,7 @@ class Staging:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What an earlier attempt left: `placed` are the inodes it moved to paths, `packs` the folder of its pieces.
+    """What an earlier attempt left: `placed` are the inodes it moved to paths, `packs` its pieces' folder.
 
     `base_came`: restic had brought all it was to bring.
     """

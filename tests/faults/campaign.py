@@ -104,7 +104,8 @@ class Stage:
         scenario = self.scenario
         self._world = pickle.dumps(self.machine.world)
         found = promises.Check(self.machine.world).found
-        newest = sorted(found, key=lambda each: each.header.created_ns)[-scenario.kept :]
+        found.sort(key=lambda each: each.header.created_ns)
+        newest = found[max(0, len(found) - scenario.kept) :]
         self._old = {each.header.guid for each in found}
         self._kept_points = {each.header.guid for each in newest}
         shutil.copytree(self._disk.home, self._kept, symlinks=True)

@@ -172,6 +172,31 @@ def _condemned(machine: Machine) -> None:
     pass_time(machine)
 
 
+def _pack_altered(machine: Machine) -> None:
+    """Alter a pack of the newest point, whose snapshot is held."""
+    _with_points(machine)
+    before = machine.world.remote.objects.copy()
+    ready(machine, "run")
+    name = min(set(machine.world.remote.objects) - set(before) - {_newest_manifest(machine)})
+    data = bytearray(machine.world.remote.objects[name])
+    data[len(data) // 2] ^= 1
+    machine.world.remote.objects[name] = bytes(data)
+    pass_time(machine)
+
+
+def _manifest_gone(machine: Machine) -> None:
+    _with_points(machine)
+    ready(machine, "run")
+    del machine.world.remote.objects[_newest_manifest(machine)]
+    pass_time(machine)
+
+
+def _newest_manifest(machine: Machine) -> str:
+    return max(name for name in machine.world.remote.objects if name.startswith("data/points/"))
+
+
+_CHECK = ("check", "--read-data", "--against-source", "--restore-drill", "--sample", "4")
+_REPAIR = ("repair", "--read-data")
 _RUN = (("run",),)
 _FORGET = ("forget", "--keep-last", "2")
 _FREE = (("prune", "--now", "--max-unused", "0"),) * 2
@@ -194,6 +219,9 @@ SCENARIOS = {
         Scenario("prune at once", _forgotten, ("prune", "--now"), (*_FREE, *_RUN), freeing=True),
         Scenario("rewrite packs", _forgotten, _FREE[0], (*_FREE, *_RUN), freeing=True),
         Scenario("rebuild", _to_restore, ("rebuild",), (("rebuild",), *_RUN)),
+        Scenario("check", _to_restore, _CHECK, (_CHECK, *_RUN)),
+        Scenario("repair packs", _pack_altered, _REPAIR, (_REPAIR, _CHECK, *_RUN)),
+        Scenario("repair manifests", _manifest_gone, _REPAIR, (_REPAIR, _CHECK, *_RUN), kept=0),
         Scenario("restore", _to_restore, (*_RESTORE, "--no-local")),
         Scenario("restore with snapshots", _to_restore, _RESTORE),
         Scenario("restore by restic", _to_restore, (*_RESTORE, "--no-local"), bulk=True),

@@ -22,7 +22,7 @@ from sim_tree import ROOT, Obj, Objects, links
 from zdiffsync.bases.index import Place
 from zdiffsync.bases.nodes import BaseNode, decode_tree
 from zdiffsync.errors import IntegrityError, ResticError, ToolStalledError
-from zdiffsync.external.restic import BackupSummary, Restic, ResticSnapshot, RestoreSummary
+from zdiffsync.external.restic import BackupSummary, BasesDamagedError, Restic, ResticSnapshot, RestoreSummary
 from zdiffsync.external.restic_patterns import exact_patterns
 from zdiffsync.model.entry import EntryType
 from zdiffsync.model.progress import Progress
@@ -94,6 +94,7 @@ class SimRestic(Restic):
         exclude_file: Path | None,
         progress: Progress,
         stall: float,
+        reread: bool = False,
     ) -> BackupSummary:
         del progress, stall
         what = _reached("backup")
@@ -103,7 +104,7 @@ class SimRestic(Restic):
         root = next(os.fsencode(f"/sim/{name}/.zfs/snapshot/{each.label}")
                     for name, dataset in sim.world().zfs.datasets.items()
                     for each in dataset.snapshots if each.objects is objects)  # fmt: skip
-        writer = _Writer(objects, frozenset(lines), root, parent)
+        writer = _Writer(objects, frozenset(lines), root, None if reread else parent)
         tree = writer.directory(ROOT, b"")
         if what == "kill-half":
             for name in list(sim.world().remote.objects)[-len(writer.written) // 2 :]:
@@ -174,8 +175,11 @@ class SimRestic(Restic):
         what = _reached("check")
         for _, content in _all_snapshots():
             for blob in _used(content["tree"]):
-                if read_data_subset is not None or _name(blob) not in sim.world().remote.objects:
-                    _get(blob)
+                try:
+                    if read_data_subset is not None or _name(blob) not in sim.world().remote.objects:
+                        _get(blob)
+                except IntegrityError as error:
+                    raise BasesDamagedError(str(error), frozenset([blob])) from error
         _done("check", what)
 
 

@@ -1,5 +1,6 @@
 """`zdiffsync check`: whether all that was backed up is still there and right."""
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from zdiffsync.cli.check_summary import check_summary, check_values, finding_tex
 from zdiffsync.cli.context import App, Opened, pass_app
 from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError, ZdiffsyncError
+from zdiffsync.external.lock import exclusive
 from zdiffsync.maintain.check import Check, Tools, Wishes
 from zdiffsync.maintain.findings import Finding
 from zdiffsync.maintain.subset import Subset
@@ -66,7 +68,11 @@ def check(
     if to is not None and not restore_drill:
         raise UsageError("--to is where the restore drill writes; add --restore-drill")
     read = Subset() if read_data else None if subset is None else Subset.parse(subset)
-    with app.opened(fill=False) as opened, _tools(app, opened) as tools:
+    with (
+        exclusive(app.config.state / "check.lock", "check"),
+        app.opened(fill=False) as opened,
+        _tools(app, opened) as tools,
+    ):
         wishes = Wishes(
             _named(opened.catalog.points(), points) if points else None,
             read, against_source, restore_drill, sample, to,
@@ -111,6 +117,8 @@ def _named(points: Sequence[Point], names: Sequence[str]) -> list[Point]:
 def _tools(app: App, opened: Opened) -> Iterator[Tools]:
     config, store = opened.config, opened.repository.store
     config.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in config.staging.glob("check-*"):  # by one that was killed
+        shutil.rmtree(left)
     with TemporaryDirectory(prefix="check-", dir=config.staging) as scratch:
         cache = ObjectCache(Path(scratch, "objects"), _CACHE)
         secret = Secret.from_file(Path(config.password_file))

@@ -250,22 +250,28 @@ def read_chains(folder: Path, repository: str) -> dict[str, list[Manifest]]:
         if found is not None:
             one = Manifest(path, path.parent.name, int(found[1]), int(found[2]), int(found[3]), {})
             chains.setdefault(one.chain, []).append(one)
-    for chain, every in chains.items():
-        current = [one for one in every if not any(other.supersedes(one) for other in every)]
-        usable = chains[chain] = []
-        for one in sorted(current, key=lambda one: one.first):
-            try:
-                if one.first != (usable[-1].last + 1 if usable else 0):
-                    raise Damage("what comes before it is missing")
-                header = next(read_manifest(one.path))
-                said = [header[key] for key in ("manifest", "repository", "chain", "first", "sequence")]
-                if said != [FORMAT, repository, chain, one.first, one.last]:
-                    raise Damage("its header does not agree with its name, or is of a newer format")
-            except (Damage, LookupError, TypeError) as error:
-                failure(f"the points of chain {chain} from {one.path.name} on", error)
-                break
-            usable.append(one._replace(header=header))
-    return chains
+    return {chain: read_chain(chain, every, repository) for chain, every in chains.items()}
+
+
+def read_chain(chain: str, every: list[Manifest], repository: str) -> list[Manifest]:
+    current = [one for one in every if not any(other.supersedes(one) for other in every)]
+    usable: list[Manifest] = []
+    for one in sorted(current, key=lambda one: one.first):
+        try:
+            if one.first != (usable[-1].last + 1 if usable else 0):
+                raise Damage("what comes before it is missing")
+            header = next(read_manifest(one.path))
+            said = [header[key] for key in ("manifest", "repository", "chain", "first", "sequence")]
+            if said != [FORMAT, repository, chain, one.first, one.last]:
+                raise Damage("its header does not agree with its name, or is of a newer format")
+        except (Damage, LookupError, TypeError) as error:
+            if any(one.supersedes(other) for other in every):
+                # Its upload broke off, so what it was to take the place of is still there.
+                return read_chain(chain, [other for other in every if other != one], repository)
+            failure(f"the points of chain {chain} from {one.path.name} on", error)
+            break
+        usable.append(one._replace(header=header))
+    return usable
 
 
 def all_points(chains: dict[str, list[Manifest]]) -> list[Manifest]:

@@ -333,7 +333,7 @@ class SimObjects:
         self._packs = cache.over(area, "restic", sparing=sparing)
 
     def snapshot_tree(self, snapshot: str) -> str:
-        found: str = json.loads(self._area.read_all(f"restic/snapshots/{snapshot}"))["tree"]
+        found: str = json.loads(self._area.read_all(f"restic/snapshots/{snapshot}", 1 << 20))["tree"]
         return found
 
     def place(self, blob: bytes) -> Place:

@@ -354,6 +354,16 @@ def test_superseded_manifests_are_ignored(own, clean_of_own):
     assert [line.split()[0] for line in out.splitlines()[1:]] == own.points
 
 
+def test_what_a_broken_upload_left_does_not_take_the_place_of_others(own, clean_of_own):
+    with open_repository(str(own.remote), own.secret) as repository:
+        data = repository.store.data
+        whole = data.read_all(str(ManifestName(own.chain, 2, 2)), 1 << 20)
+        data.put(str(ManifestName(own.chain, 0, 2)), whole[: len(whole) // 2])
+    code, out, err = clean_of_own.run("points")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == own.points
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

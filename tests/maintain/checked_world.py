@@ -111,7 +111,7 @@ class Checked:
         ):
             session = Session(
                 repository.identifier, host, repository.store, catalog, world._restic(repository.store),
-                BackupSettings(world.home / "staging", **settings), silent,
+                BackupSettings(world.home / "staging", world.state, **settings), silent,
             )  # fmt: skip
             memory = CheckMemory(world.state, repository.identifier)
             repair = Repair(session, memory, lambda _dataset: self.snapshots, transfers=2, dry_run=dry_run)

@@ -169,6 +169,22 @@ def test_what_is_not_needed_is_a_note(checked):
     assert len(report.notes) == 3
 
 
+def test_what_is_left_of_a_manifests_upload_is_a_note(checked):
+    """As long as another holds all its points."""
+    whole = checked.manifest_file(2).read_bytes()
+    checked.manifest_file(2).with_name("000002-000002.1.manifest").write_bytes(whole[:200])
+    report = checked.check()
+    assert (report.findings, report.points) == ([], 5)
+    assert report.notes == ["manifests whose upload broke off: 1; prune removes them"]
+
+
+def test_the_newest_manifest_is_missed_and_the_catalog_keeps_what_it_knows(checked):
+    checked.manifest_file(4).unlink()
+    for _ in range(2):
+        [finding] = checked.check().findings
+        assert finding.what.endswith("of the newest point of tank/data, is not there")
+
+
 def test_a_stray_among_the_manifests_is_an_error(checked):
     shutil.copyfile(checked.manifest_file(2), checked.manifest_file(2).with_name("copy of"))
     [finding] = checked.check().findings

@@ -110,11 +110,11 @@ class LocalChain:
     def _point(self, changes: ChangeSet, old, new, base_path, view: PointView | None) -> None:
         sequence, snapshot = len(self.points), self.snapshots[-1]
         header = Header(
-            repository="test", chain=self._key, first=sequence, sequence=sequence, point=secrets.token_hex(8),
+            repository="0" * 32, chain=self._key, first=sequence, sequence=sequence, point=secrets.token_hex(8),
             dataset=self.dataset, dataset_guid=1, host="test", snapshot=snapshot.name, guid=snapshot.guid,
             createtxg=snapshot.createtxg, created_ns=snapshot.created * 10**9,
             parent_guid=self.snapshots[-2].guid if sequence else None,
-            restic=None if sequence else "test", base_ns=snapshot.created * 10**9,
+            restic=None if sequence else "0" * 64, base_ns=snapshot.created * 10**9,
             excludes=self.excludes.digest,
         )  # fmt: skip
         numbers = self.catalog.last_numbers(self.points[-1]) if sequence else (0, 0)

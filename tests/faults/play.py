@@ -82,7 +82,7 @@ def _random(wish: Wish) -> list[Outcome]:
 def rows(outcomes: list[Outcome]) -> dict[tuple[str, str], Row]:
     """Sum outcomes up by command and kind of step."""
     found: dict[tuple[str, str], Row] = {}
-    for each in outcomes:
+    for each in (each for each in outcomes if each.ending != "missed"):
         place, _, what = each.case.rpartition("/")
         scenario, _, step = place.partition(": ")
         command = scenario.partition("/")[0]

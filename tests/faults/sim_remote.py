@@ -93,23 +93,39 @@ class SimDaemon:
         return None if data is None else len(data)
 
     def call(self, command: str, **parameters: Any) -> dict[str, Any]:
+        if command == "operations/movefile":
+            return self._move(
+                _full(parameters["srcFs"], parameters["srcRemote"]),
+                _full(parameters["dstFs"], parameters["dstRemote"]),
+            )
         full = _full(parameters["fs"], parameters["remote"])
-        remote = sim.world().remote
         if command == "operations/deletefile":
-            what = _reached("delete", full)
-            missing = remote.objects.pop(full, None) is None
-            _done(what, "delete")
-            if missing:
-                raise ObjectMissingError(f"{full} is not there")
-            return {}
+            return self._delete(full)
         assert command == "operations/list", command
         what = _reached("list", f"{full}/")
-        sizes = remote.listed(full)
+        sizes = sim.world().remote.listed(full)
         _done(what, "list")
         if not sizes:
             raise ObjectMissingError(f"{full}: directory not found")
         cut = len(_full(parameters["fs"], "x")) - 1
         return {"list": [{"Path": name[cut:], "Size": size} for name, size in sizes.items()]}
+
+    def _delete(self, name: str) -> dict[str, Any]:
+        what = _reached("delete", name)
+        missing = sim.world().remote.objects.pop(name, None) is None
+        _done(what, "delete")
+        if missing:
+            raise ObjectMissingError(f"{name} is not there")
+        return {}
+
+    def _move(self, name: str, new: str) -> dict[str, Any]:
+        what = _reached("move", name)
+        objects = sim.world().remote.objects
+        if name not in objects:
+            raise ObjectMissingError(f"{name} is not there")
+        objects[new] = objects.pop(name)
+        _done(what, "move")
+        return {}
 
 
 def upload(

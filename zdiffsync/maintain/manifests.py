@@ -177,7 +177,7 @@ class ManifestReader:
             there[key] = max(there.get(key, 0), header.created_ns)
         for key, point in newest.items():
             name = point.manifest
-            held = name in listing.manifests or any(each.supersedes(name) for each in listing.manifests)
+            held = name in listing.manifests or any(each.supersedes(name) for each in found.holding)
             if not held and there.get(key, 0) < point.created_ns:
                 found.gaps.setdefault(
                     name.chain, f"{name}, of the newest point of {point.dataset}, is not there"

@@ -60,7 +60,7 @@ class Salvage:
     ) -> None:
         known = {
             point.manifest: point for point in points
-            if not any(name.supersedes(point.manifest) for name in names)
+            if not any(name.supersedes(point.manifest) for name in good)
         }  # fmt: skip
         missing = [point for name, point in known.items() if name not in good]
         elsewhere = self._objects(good, stage)

@@ -31,11 +31,15 @@ class Sample:
 
     point: Point
     files: dict[bytes, Found] = field(default_factory=dict)
-    directories: dict[bytes, frozenset[bytes]] = field(default_factory=dict)
+    directories: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    unreadable: set[bytes] = field(default_factory=set)
 
     def fails(self, path: bytes, error: ZdiffsyncError) -> None:
-        """Note that `path` cannot be read."""
+        """Note, once, that `path` cannot be read."""
+        if path in self.unreadable:
+            return
+        self.unreadable.add(path)
         name = file_name(self.point.dataset, path)
         self.findings.append(Finding(name, str(error), points=(self.point.key,)))
 
@@ -79,18 +83,23 @@ def _look(walk: Walk, path: bytes, sample: Sample) -> None:
 
 
 def _way_down(walk: Walk, sample: Sample, random: Random) -> Found | None:
-    """Go down by chance until there is a file, or nothing."""
-    found = walk.find(b"")
-    while found is not None and found.entry.type is EntryType.DIRECTORY:
-        try:
-            below = walk.children(found)
-        except (IntegrityError, ObjectMissingError) as error:
-            if found.path not in sample.directories:
-                sample.directories[found.path] = frozenset()
-                sample.fails(found.path, error)
-            return None
-        sample.directories[found.path] = frozenset(name_in(found, each) for each in below)
-        found = random.choice(below) if below else None
+    """Go down by chance until there is a file, or nothing. A directory is listed once, however large."""
+    path = b""
+    try:
+        found = walk.find(path)
+        while found is not None and found.entry.type is EntryType.DIRECTORY:
+            names = sample.directories.get(path)
+            if names is None:
+                names = tuple(name_in(found, each) for each in walk.children(found))
+                sample.directories[path] = names
+            if not names:
+                return None
+            name = random.choice(names)
+            path = path + b"/" + name if path else name
+            found = walk.find(path)
+    except (IntegrityError, ObjectMissingError) as error:
+        sample.fails(path, error)
+        return None
     return found if found is not None and found.entry.type is EntryType.FILE else None
 
 

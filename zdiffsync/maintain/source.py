@@ -79,7 +79,7 @@ class SourceCheck:
             return _Local(entry, parts)
 
     def _names(
-        self, point: Point, path: bytes, names: frozenset[bytes], excludes: Excludes
+        self, point: Point, path: bytes, names: tuple[bytes, ...], excludes: Excludes
     ) -> Iterator[Finding]:
         skipped = {bytes.fromhex(each) for each in point.stats.get("skipped_paths", ())}
         above = path + b"/" if path else b""
@@ -89,7 +89,7 @@ class SourceCheck:
                 if not excludes.matches(above + each.name, directory=each.directory)
                 and above + each.name not in skipped
             }  # fmt: skip
-        for name in sorted(there - names):
+        for name in sorted(there.difference(names)):
             yield _finding(point, above + name, "is in the snapshot and not in the backup")
 
 

@@ -110,7 +110,8 @@ class LocalChain:
     def _point(self, changes: ChangeSet, old, new, base_path, view: PointView | None) -> None:
         sequence, snapshot = len(self.points), self.snapshots[-1]
         header = Header(
-            repository="0" * 32, chain=self._key, first=sequence, sequence=sequence, point=secrets.token_hex(8),
+            repository="0" * 32, chain=self._key, first=sequence, sequence=sequence,
+            point=secrets.token_hex(8),
             dataset=self.dataset, dataset_guid=1, host="test", snapshot=snapshot.name, guid=snapshot.guid,
             createtxg=snapshot.createtxg, created_ns=snapshot.created * 10**9,
             parent_guid=self.snapshots[-2].guid if sequence else None,

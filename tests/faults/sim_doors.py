@@ -35,6 +35,8 @@ def open_doors(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(zfs, "mountpoint", sim_zfs.mountpoint)
     for door in zfs_diff, zfs_send:
         patch.setattr(door, "stream_tool", lambda argv, **_: sim.world().zfs.stream(argv[1:]))
+    for cls in tree.SnapshotTree, restic.Restic:
+        _give_new(cls)
     patch.setattr(tree.SnapshotTree, "__new__", _tree)
     patch.setattr(
         restic.Restic, "__new__", lambda _cls, *_args, **_keys: object.__new__(sim_restic.SimRestic)
@@ -98,6 +100,15 @@ def _share_statements(patch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     patch.setattr(SQLiteDialect_pysqlite, "__eq__", lambda self, other: type(self) is type(other))
     patch.setattr(SQLiteDialect_pysqlite, "__hash__", lambda self: hash(type(self)))
+
+
+def _give_new(cls: type) -> None:
+    """Give a class a `__new__` of its own, for good.
+
+    From one whose `__new__` was set and then taken away again Python makes no more instances with arguments.
+    """
+    if "__new__" not in cls.__dict__:
+        cls.__new__ = lambda cls, *_args, **_keys: object.__new__(cls)  # type: ignore[method-assign]
 
 
 def _tree(cls: Any, root: bytes) -> Any:

@@ -151,7 +151,7 @@ def manifest(world, sequence):
     """The lines of a point's manifest."""
     with open_repository(str(world.remote), world.secret) as repository:
         name = str(ManifestName(world.chain, sequence, sequence))
-        return decompress(repository.store.data.read_all(name), 1 << 30)
+        return decompress(repository.store.data.read_all(name, 1 << 30), 1 << 30)
 
 
 def rewrite(world, sequence, old=b"", new=b"", revision=0):

@@ -150,13 +150,15 @@ def test_an_interrupted_base_leaves_nothing_running_and_is_made_again(one_place,
 def test_killed_with_a_lock_held_the_next_run_goes_on(one_place, one_restic, tmp_path):
     tree = files(tmp_path / "tree", a=os.urandom(4 * MIB))
     restic = opened(one_place, one_restic)
-    back_up(restic, tree, tags=["locked"])
-    # A process that checks slowly holds restic's exclusive lock and is then killed like by a power cut.
+    made = back_up(restic, tree, tags=["locked"]).snapshot_id
+    other = files(tmp_path / "other", a=os.urandom(4 * MIB))
+    # A slow process holds restic's lock and is then killed like by a power cut.
     code = f"""
         import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
         from pathlib import Path
-        from test_restic import opened
-        opened(Path({str(one_place)!r}), {one_restic!r}, bwlimit="10k").check("100%")
+        from test_restic import back_up, opened
+        slow = opened(Path({str(one_place)!r}), {one_restic!r}, bwlimit="10k")
+        back_up(slow, {str(other)!r}, tags=["slow"])
     """
     locks = one_place / "remote/restic/locks"
     before = set(locks.iterdir())
@@ -164,8 +166,8 @@ def test_killed_with_a_lock_held_the_next_run_goes_on(one_place, one_restic, tmp
     try:
         wait_until(lambda: set(locks.iterdir()) - before)
         with pytest.raises(LockedError, match=r"locked by another process: .*PID"):
-            back_up(restic, tree, tags=["locked"])
-        [runner] = [pid for pid, line in at_work(one_place).items() if b"\0check\0" in line]
+            restic.forget([made], prune=True)
+        [runner] = [pid for pid, line in at_work(one_place).items() if b"\0backup\0" in line]
         os.kill(runner, signal.SIGKILL)
         child.wait(10)
     finally:

@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -49,17 +50,21 @@ def read_condemned(area: Area) -> list[Condemned]:
 
 def _lists(area: Area) -> Iterator[Condemned]:
     for name in area.sizes(_FOLDER):
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise IntegrityError(f"{name} on the remote is no list of prune's; move it away")
+        time = _time(name)
         try:
             content = msgspec.json.decode(area.read_all(name, _LARGEST), type=_Content)
         except ObjectMissingError:
             continue  # another prune is done with it
         except (IntegrityError, ValueError, RecursionError):
             content = _Content([], [])  # its upload broke off
-        time = datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
         yield Condemned(name, time, frozenset(content.packs), frozenset(content.bases))
+
+
+def _time(name: str) -> datetime:
+    if match := _NAME.fullmatch(name):
+        with suppress(ValueError):  # there is no such day or hour
+            return datetime.strptime(match[1], _TIME).replace(tzinfo=UTC)
+    raise IntegrityError(f"{name} on the remote is no list of prune's; move it away")
 
 
 def condemn(area: Area, packs: frozenset[str], bases: frozenset[str]) -> None:

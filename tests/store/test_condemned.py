@@ -8,7 +8,8 @@ from zdiffsync.store.condemned import read_condemned
 
 @pytest.mark.parametrize(
     "name",
-    ["20261124T050856Z", "20261124T250856Z-0123abcd", "20261324T050856Z-0123abcd", "00000000T000000Z-0123abcd",
+    ["20261124T050856Z", "20261124T250856Z-0123abcd", "20261324T050856Z-0123abcd",
+     "00000000T000000Z-0123abcd",
      "20261124T050856Z-0123abcd.x", "notes.txt"],
 )  # fmt: skip
 def test_what_has_no_name_of_a_list(name):

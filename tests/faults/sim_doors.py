@@ -43,7 +43,7 @@ def open_doors(patch: pytest.MonkeyPatch) -> None:
     )
     patch.setattr(bases, "Objects", sim_restic.SimObjects)
     patch.setattr(store, "RcloneDaemon", sim_remote.SimDaemon)
-    patch.setattr(area, "upload", sim_remote.upload)
+    patch.setattr(area, "send", sim_remote.send)
     patch.setattr(area, "read_chunks", sim_remote.read_chunks)
     patch.setattr(repository, "cat", sim_remote.cat)
     patch.setattr(rclone_env, "find_rclone", lambda: "rclone")

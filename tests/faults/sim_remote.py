@@ -3,7 +3,7 @@
 Rule: an object is whole or under a `.partial` name, and never replaced by another, unless a fault says so.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,13 +128,19 @@ class SimDaemon:
         return {}
 
 
-def upload(
-    setup: RcloneSetup, fs: str, stage: Path, names: Sequence[str], progress: Callable[[int], None]
+def send(
+    daemon: "SimDaemon",
+    fs: str,
+    stage: Path,
+    sizes: Mapping[str, int],
+    progress: Callable[[int], None],
+    *,
+    transfers: int,
 ) -> None:
     """Upload as rclone does: all that can be, then the error of what cannot."""
-    del setup
+    del daemon, transfers
     failed: RemoteError | None = None
-    for name in names:
+    for name in sizes:
         with sim.steps().outside():
             data = (stage / name).read_bytes()
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zdiffsync.errors import ConfigError, IntegrityError, ObjectMissingError, RemoteError
-from zdiffsync.external.rclone_upload import upload
+from zdiffsync.external.rclone_send import send
 from zdiffsync.store.secret import Secret
 from zdiffsync.store.store import Store
 
@@ -105,11 +105,11 @@ def test_a_file_that_vanished_from_staging_is_noticed(store, stage, monkeypatch)
 
     names = [name, fill(stage, "lost/b", b"2")]
 
-    def vanish(*arguments):
+    def vanish(*arguments, **settings):
         (stage / "lost/b").unlink()
-        upload(*arguments)
+        send(*arguments, **settings)
 
-    monkeypatch.setattr("zdiffsync.store.area.upload", vanish)
+    monkeypatch.setattr("zdiffsync.store.area.send", vanish)
     with pytest.raises(RemoteError, match="lost/b is not there after its upload"):
         store.data.upload(stage, names, ignore)
 

@@ -181,7 +181,7 @@ class NightlyRun:
                     self._point(dataset, snapshot, excludes, choice, accepted=accepted)
         if run is not None:
             self._session.catalog.journal.clear(dataset.name)
-        self._tidy(dataset)
+            self._tidy(dataset)
 
     def _point(
         self,

@@ -16,7 +16,8 @@ from typing import TypeVar
 from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError
 from zdiffsync.external.rclone_daemon import RcloneDaemon
 from zdiffsync.external.rclone_read import read_chunks
-from zdiffsync.external.rclone_upload import check_name, upload
+from zdiffsync.external.rclone_send import send
+from zdiffsync.external.rclone_upload import check_name
 
 _Result = TypeVar("_Result")
 _PARTIAL = ".partial"  # what rclone calls an object on disk-like remotes until it is complete
@@ -53,7 +54,7 @@ class Area:
             left -= sent
             progress(sent)
 
-        upload(self._daemon.setup, self.remote_name, stage, list(expected), count)
+        send(self._daemon, self.remote_name, stage, expected, count, transfers=self._transfers)
         found = self._each(self.size, expected)
         for (name, size), there in zip(expected.items(), found, strict=True):
             if there != size:

@@ -165,3 +165,8 @@ def test_data_ranges_cover_all_data(root, pieces):
         assert bytes(covered) == os.pread(fd, 4 << 20, 0)
     finally:
         os.close(fd)
+
+
+def test_where_a_directory_lies_is_told_by_zfs_alone(root, tree):
+    os.mkdir(root + b"/d")
+    assert tree.path_of(tree.identity(b"d")) is None  # this file system has no handles of ZFS's kind

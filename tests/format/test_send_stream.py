@@ -38,13 +38,13 @@ def test_every_record_type(order):
     assert master == StreamObject(1, directory=False, nameless=True, written=True, ranges=[(0, 512)])
     assert root == StreamObject(
         34, directory=True, written=True, ranges=[(0, 512)], tail=512, ctime_ns=1795426656_000000035, links=4,
-        generation=7,
+        generation=7, parent=34,
     )  # fmt: skip
     assert large == StreamObject(
         128, directory=False, written=True, holed=True, ranges=[(0, 524288)], tail=524288, ctime_ns=0,
-        links=2, generation=99, file_size=400_000,
+        links=2, generation=99, parent=34, file_size=400_000,
     )  # fmt: skip
-    assert same == StreamObject(129, directory=False, ctime_ns=0, links=1, generation=7)
+    assert same == StreamObject(129, directory=False, ctime_ns=0, links=1, generation=7, parent=34)
 
 
 @ORDERS

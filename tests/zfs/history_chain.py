@@ -39,6 +39,9 @@ SETTINGS = ContentSettings(large_file=64 << 10)
 _PACK = 1 << 20  # bytes
 
 
+ROWS, STREAM, TREES = FEEDS = ("zfs diff", "send stream", "tree comparison")
+
+
 class LocalChain:
     """A base and its increments; all snapshots are kept.
 
@@ -81,12 +84,16 @@ class LocalChain:
 
             self._point(changes, None, tree, base_path, None)
 
-    def increment(self, *, hints: bool, certified: bool) -> None:
-        """Make the next point. Without `hints` the whole trees are compared."""
+    def increment(self, *, feed: str, certified: bool) -> None:
+        """Make the next point. `feed`, one of FEEDS, says what changed."""
         last, before = self.points[-1], self.snapshots[-1]
         now = self.snapshot()
         root = zfs.mountpoint(self.dataset)
-        rows = diff(before.name, now.name, root) if hints else Diff((), "no hints wanted")
+        rows: Diff | None = None
+        if feed == TREES:
+            rows = Diff((), "no hints wanted")
+        elif feed == ROWS:
+            rows = diff(before.name, now.name, root)
         stream = None
         if certified:
             with incremental_stream(before.name, now.name) as data:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from history_chain import LocalChain
+from history_chain import FEEDS, ROWS, STREAM, LocalChain
 from history_operations import GROWING, OPERATIONS, play
 from history_world import World
 from machine import sh
@@ -57,14 +57,14 @@ class History:
         for _ in range(count):
             play(self.world, rng.choice(names), rng.getrandbits(32))
 
-    def point(self, *, hints: bool, certified: bool) -> None:
+    def point(self, *, feed: str, certified: bool) -> None:
         """Make the next point; note whose changes nobody can see without the send stream."""
         if not self.chain.points:
             self.chain.base()
             return
-        self.chain.increment(hints=hints, certified=certified)
+        self.chain.increment(feed=feed, certified=certified)
         if not certified:
-            self.excused |= self.world.mapped | (self.world.stale if hints else set())
+            self.excused |= self.world.mapped | (self.world.stale if feed == ROWS else set())
 
     def differences(self, number: int) -> dict[bytes, str]:
         with self.chain.tree(self.chain.snapshots[number]) as tree:
@@ -84,15 +84,16 @@ def test_reconcile_random(pool: str, deltas: DeltaPool, tmp_path: Path, seed: in
     try:
         history.change(rng, GROWING, CHANGES)
         for number in range(ROUNDS):
-            hints, certified = rng.random() < 0.7, rng.random() < 0.7
+            feed = rng.choice(FEEDS)
+            certified = feed == STREAM or rng.random() < 0.7
             history.change(rng, ALL, CHANGES)
-            history.point(hints=hints, certified=certified)
+            history.point(feed=feed, certified=certified)
             found = history.differences(number)
             wrong = "\n".join(f"{path!r}: {what}" for path, what in sorted(found.items())[:20])
-            assert not found, f"seed {seed}, point {number}, {hints=}, {certified=}:\n{wrong}"
+            assert not found, f"seed {seed}, point {number}, {feed=}, {certified=}:\n{wrong}"
             if not history.excused:
                 tallied, counted = history.chain.growth
-                assert tallied == counted, f"seed {seed}, point {number}, {hints=}, {certified=}"
+                assert tallied == counted, f"seed {seed}, point {number}, {feed=}, {certified=}"
         for number in range(ROUNDS):  # a later point must not have changed an earlier one
             found = history.differences(number)
             assert not found, f"seed {seed}, point {number} later:\n{found}"

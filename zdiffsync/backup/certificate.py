@@ -4,14 +4,16 @@ Built from the stream once a run, consulted by reconcile. Rule: an object the st
 either explained by the change set or looked for; none is passed over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from zdiffsync.errors import IntegrityError, ToolError
+from zdiffsync.external.tree import Identity
 from zdiffsync.external.zfs_send import incremental_stream
 from zdiffsync.format.send_stream import StreamObject, read_objects
 
 _END = 1 << 63  # beyond any file
+_GENERATION = (1 << 32) - 1  # what a file handle has of it
 
 
 class Certificate:
@@ -36,6 +38,17 @@ class Certificate:
             return None
         return (*item.ranges, (item.tail, _END))
 
+    def parent(self, number: int) -> int | None:
+        """Return the number of the directory an object was last linked into, if that is known."""
+        item = self._objects.get(number)
+        return None if item is None else item.parent
+
+    def directories(self) -> Iterator[Identity]:
+        """Yield the changed directories."""
+        for item in self._objects.values():
+            if item.directory and item.generation is not None:
+                yield Identity(item.number, item.generation & _GENERATION)
+
     def unexplained(self, files: AbstractSet[int], directories: AbstractSet[int], since_ns: int) -> set[int]:
         """Return the changed objects that are neither examined `files` nor listed `directories`.
 
@@ -44,10 +57,20 @@ class Certificate:
         """
         return {
             item.number
-            for item in self._objects.values()
+            for item in self._changed(since_ns)
             if item.number not in (directories if item.directory else files)
-            and (item.written or item.holed or item.ctime_ns is None or item.ctime_ns >= since_ns)
         }
+
+    def extent(self, since_ns: int) -> tuple[int, bool]:
+        """Return how many objects changed, and whether any is in a directory that did not."""
+        changed = list(self._changed(since_ns))
+        directories = {item.number for item in changed if item.directory}
+        return len(changed), any(item.parent not in directories for item in changed if not item.directory)
+
+    def _changed(self, since_ns: int) -> Iterator[StreamObject]:
+        for item in self._objects.values():
+            if item.written or item.holed or item.ctime_ns is None or item.ctime_ns >= since_ns:
+                yield item
 
 
 def certify(old: str, new: str) -> tuple[Certificate | None, str | None]:

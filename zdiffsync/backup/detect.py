@@ -1,4 +1,4 @@
-"""From two snapshots to a change set: `zfs diff`, the certificate and reconcile, one after the other.
+"""From two snapshots to a change set: the certificate, `zfs diff` and reconcile, one after the other.
 
 First half of an increment; a base asks, too, what happened since the last point (backup.tripwire).
 Rule: works from the two snapshots and the catalog's view of the last point; the base is never listed.
@@ -7,10 +7,12 @@ Rule: works from the two snapshots and the catalog's view of the last point; the
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from zdiffsync.backup.certificate import certify
 from zdiffsync.backup.changes import ChangeSet
 from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.feed import stream_is_quicker
 from zdiffsync.backup.reconcile import Reconciler
 from zdiffsync.backup.session import Session
 from zdiffsync.backup.stopwatch import Stopwatch
@@ -18,7 +20,7 @@ from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.holders import ContentKey
 from zdiffsync.external import zfs
 from zdiffsync.external.tree import Identity, SnapshotTree
-from zdiffsync.external.zfs_diff import diff
+from zdiffsync.external.zfs_diff import Diff, diff
 from zdiffsync.format.manifest import Header
 
 
@@ -47,20 +49,32 @@ def detect(
     session: Session, step: Step, trees: tuple[SnapshotTree, SnapshotTree], watch: Stopwatch
 ) -> ChangeSet:
     """Return all that changed between the two snapshots; `watch` is told how long each part took."""
-    with watch.stage("zfs diff"), session.progress("zfs diff", unit="rows"):
-        found = diff(step.old.name, step.new.name, zfs.mountpoint(step.new.dataset))
     with watch.stage("certificate"), session.progress("send stream", unit="objects"):
         certificate, problem = certify(step.old.name, step.new.name)
+    old_created_ns = step.old.created * 10**9
+    found: Diff | None = None
+    if certificate is None or not stream_is_quicker(certificate, _nights(session, step), old_created_ns):
+        with watch.stage("zfs diff"), session.progress("zfs diff", unit="rows"):
+            found = diff(step.old.name, step.new.name, zfs.mountpoint(step.new.dataset))
     ledger = {Identity(*key): names for key, names in session.catalog.ledger(step.last).items()}
     reconciler = Reconciler(
         *trees, excludes=step.excludes, ledger=ledger, old_txg=step.old.createtxg,
-        old_created_ns=step.old.created * 10**9,
+        old_created_ns=old_created_ns,
         retry=[
             *map(bytes.fromhex, step.last.stats.get("skipped_paths", ())), *_lost_paths(session, step),
         ],
     )  # fmt: skip
     with watch.stage("reconcile"), session.progress("comparing", unit="names"):
         return reconciler.run(found, certificate, uncertified_because=problem)
+
+
+def _nights(session: Session, step: Step) -> list[dict[str, Any]]:
+    last = step.last
+    return [
+        point.stats
+        for point in session.catalog.points()
+        if (point.dataset_guid, point.host) == (last.dataset_guid, last.host)
+    ]
 
 
 def _lost_paths(session: Session, step: Step) -> list[bytes]:

@@ -5,11 +5,11 @@ snapshots. Rule: a missing, misleading or contradictory row may cost time, never
 """
 
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from zdiffsync.backup.certificate import Certificate
 from zdiffsync.backup.changes import ChangeSet, Detection, NameChange, ObjectChange
-from zdiffsync.backup.directories import DirectoryComparison
+from zdiffsync.backup.directories import DirectoryComparison, join
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.renames import PathTranslation
 from zdiffsync.external.tree import Identity, SnapshotTree
@@ -48,24 +48,20 @@ class Reconciler:
         self._certificate: Certificate | None = None
 
     def run(
-        self, diff: Diff, certificate: Certificate | None, *, uncertified_because: str | None = None
+        self, diff: Diff | None, certificate: Certificate | None, *, uncertified_because: str | None = None
     ) -> ChangeSet:
-        """Return all changes; without `certificate` they stay uncertified, and the report says why."""
+        """Return all changes, without `diff` going by the stream alone.
+
+        Without `certificate` they stay uncertified, and the report says why.
+        """
         self._certificate = certificate
-        deep = diff.problem is not None
-        detection = Detection(
-            "tree comparison" if deep else "zfs diff", len(diff.rows), diff.problem,
-            certified=certificate is not None, uncertified_because=uncertified_because,
-        )  # fmt: skip
-        work = DirectoryComparison(self._old, self._new, self._excludes, deep=deep)
-        if deep:
-            work.mention(b"")
+        detection = _method(diff)
+        detection.certified, detection.uncertified_because = certificate is not None, uncertified_because
+        work = DirectoryComparison(self._old, self._new, self._excludes, deep=detection.problem is not None)
         for path in self._retry:
             work.mention(path)
-        for row in diff.rows:
-            work.mention(row.path)
-            if row.new_path is not None:
-                work.mention(row.new_path)
+        for path in self._hints(diff):
+            work.mention(path)
         work.run(self._find_old_directory)
         forward = self._translation(work)
         for path in self._retry:  # above it something may have been renamed
@@ -73,7 +69,7 @@ class Reconciler:
         if certificate is None:
             self._mention_changed_links(work)
         else:
-            self._certify(work, certificate, detection)
+            self._certify(work, certificate, None if diff is None else detection.misses)
         work.run(self._find_old_directory)
         links = self._complete_names(work)
         return ChangeSet(
@@ -86,9 +82,25 @@ class Reconciler:
             gone=self._gone(work),
         )
 
+    def _hints(self, diff: Diff | None) -> Iterator[bytes]:
+        if diff is None:
+            assert self._certificate is not None, "without zfs diff there is the stream"
+            for identity in self._certificate.directories():
+                found = (tree.path_of(identity) for tree in (self._old, self._new))
+                yield from (path for path in found if path is not None)
+            return
+        if diff.problem is not None:
+            yield b""
+        for row in diff.rows:
+            yield row.path
+            if row.new_path is not None:
+                yield row.new_path
+
     def _find_old_directory(self, identity: Identity) -> bytes | None:
         if identity.generation > self._old_txg:
             return None
+        if (path := self._old.path_of(identity)) is not None:
+            return path if self._was(path, directory=True) == identity else None
         found = locate(self._old, {identity.number}).get(identity.number, ())
         return next((path for path in found if self._was(path, directory=True) == identity), None)
 
@@ -105,12 +117,18 @@ class Reconciler:
                     work.mention(name)
                     work.mention(forward(name))
 
-    def _certify(self, work: DirectoryComparison, certificate: Certificate, detection: Detection) -> None:
-        """Look for every changed object that is not in `work` yet, and take it up there."""
+    def _certify(
+        self, work: DirectoryComparison, certificate: Certificate, misses: list[bytes] | None
+    ) -> None:
+        """Look for every changed object that is not in `work` yet, and take it up there.
+
+        What `zfs diff` should have named is added to `misses`.
+        """
         examined = {identity.number for identity in work.new_paths}
         listed = {identity.number for identity in work.changes}
         wanted = certificate.unexplained(examined, listed, self._old_created_ns)
         found = self._known_places(work, wanted)
+        found |= self._beside(work, certificate, wanted - found.keys())
         if unknown := wanted - found.keys():
             found |= locate(self._new, unknown)
         backward = self._translation(work, backward=True)
@@ -119,8 +137,8 @@ class Reconciler:
             if self._excludes.covers(path, directory=now is not None and stat.S_ISDIR(now.st_mode)):
                 continue
             unmoved = before and now and before.st_ctime_ns == now.st_ctime_ns
-            if certificate.written(number) or not unmoved:
-                detection.misses.append(path)
+            if misses is not None and (certificate.written(number) or not unmoved):
+                misses.append(path)
             if certificate.must_compare(number) or not unmoved:
                 work.mention(path)
                 work.mention(backward(path))
@@ -133,6 +151,19 @@ class Reconciler:
                 names = [forward(name) for name in self._ledger[identity]]
                 if here := [name for name in names if self._new.identity(name) == identity]:
                     places[number] = here
+        return places
+
+    def _beside(
+        self, work: DirectoryComparison, certificate: Certificate, wanted: set[int]
+    ) -> dict[int, list[bytes]]:
+        """Find what still lies where it was last linked, if that is a directory we know."""
+        known = {identity.number: path for identity, path in work.new_dirs.items()}
+        parents = {parent for number in wanted if (parent := certificate.parent(number)) in known}
+        places: dict[int, list[bytes]] = {}
+        for parent in parents:
+            for item in self._new.names(known[parent]):
+                if item.number in wanted:
+                    places.setdefault(item.number, []).append(join(known[parent], item.name))
         return places
 
     def _translation(self, work: DirectoryComparison, *, backward: bool = False) -> PathTranslation:
@@ -260,6 +291,12 @@ class Reconciler:
                 before = work.old_dirs.get(identity, backward(path))
                 places[identity] = (before if self._old.identity(before) == identity else None, path)
         return places
+
+
+def _method(diff: Diff | None) -> Detection:
+    if diff is None:
+        return Detection("send stream")
+    return Detection("tree comparison" if diff.problem else "zfs diff", len(diff.rows), diff.problem)
 
 
 def locate(tree: SnapshotTree, numbers: set[int]) -> dict[int, list[bytes]]:

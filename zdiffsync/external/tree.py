@@ -24,6 +24,7 @@ _HANDLE_BYTES = 128
 _KEPT_OPEN = 16  # far more than are in use at one time
 _OPENAT2 = 437  # the same on every architecture
 _RESOLVE_NO_SYMLINKS = 0x04
+_FILEID_INO32_GEN = 1  # what ZFS calls its handles
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -117,6 +118,24 @@ class SnapshotTree:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def path_of(self, directory: Identity) -> bytes | None:
+        """Return where a directory lies, without a search; None where the kernel cannot tell.
+
+        It opens directories by their handle, for those with CAP_DAC_READ_SEARCH, and knows their parents
+        (open_by_handle_at(2)); files it could open, too, but not name.
+        """
+        fd = _open_by_identity(self._fd, directory)
+        if fd is None:
+            return None
+        try:
+            place, top = (os.readlink(b"/proc/self/fd/%d" % each) for each in (fd, self._fd))
+        except OSError:  # longer than the kernel can say
+            return None
+        finally:
+            os.close(fd)
+        path = place.removeprefix(top).removeprefix(b"/")
+        return path if place.startswith(top) and self.identity(path) == directory else None
+
     def names(self, path: bytes) -> Iterator[Listed]:
         """List a directory; nothing when it is not there. `.zfs` shows up nowhere."""
         with (
@@ -196,6 +215,15 @@ def _xattrs(name: bytes) -> tuple[tuple[bytes, bytes], ...]:
             return ()
         raise
     return tuple(sorted((os.fsencode(key), os.getxattr(name, key, follow_symlinks=False)) for key in keys))
+
+
+def _open_by_identity(mount: int, identity: Identity) -> int | None:
+    fid = (
+        struct.pack("<H", 10) + identity.number.to_bytes(6, "little") + struct.pack("<I", identity.generation)
+    )
+    handle = struct.pack("Ii", len(fid), _FILEID_INO32_GEN) + fid
+    fd: int = _libc.open_by_handle_at(mount, handle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return None if fd < 0 else fd
 
 
 def _identity(fd: int, path: bytes) -> Identity:

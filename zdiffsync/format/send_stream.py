@@ -57,8 +57,9 @@ class StreamObject:
     `written` tells that data was written, not only its dnode's block rewritten; `holed` that blocks inside
     a regular file were reported as holes, which ZFS also does where nothing changed.
     `ranges` are (start, end) in bytes, ascending; from `tail` on nothing of the old is left.
-    `ctime_ns`, `links`, `generation` come from the object itself, None when they cannot be read;
-    `nameless` objects are ZFS's own (delete queue, extended attributes): no path leads to them.
+    `ctime_ns`, `links`, `generation` and `parent` (the number of the directory it was last linked into) come
+    from the object itself, None when they cannot be read; `nameless` objects are ZFS's own (delete queue,
+    extended attributes): no path leads to them.
     """
 
     number: int
@@ -70,6 +71,7 @@ class StreamObject:
     ctime_ns: int | None = None
     links: int | None = None
     generation: int | None = None
+    parent: int | None = None
     nameless: bool = False
     file_size: int = 0
 
@@ -136,7 +138,7 @@ def _open_object(order: str, record: bytes, bonus: bytes) -> StreamObject:
     if len(bonus) < header + _SA_NEEDED:
         return item
     values = struct.unpack_from(order + "16Q", bonus, header)
-    item.generation, item.links = values[2], values[15]
+    item.generation, item.parent, item.links = values[2], values[5], values[15]
     item.file_size = values[1] if stat.S_ISREG(values[0] & _MODE) else 0
     item.nameless = bool(values[6] & _FLAG_XATTR)
     item.ctime_ns = values[11] * 10**9 + values[12]

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.zfs
 EXPLORE = "ZDIFFSYNC_EXAMPLES" in os.environ
 SEED = int(os.environ.get("ZDIFFSYNC_SEED", "0")) or (secrets.randbits(40) if EXPLORE else 975499307884)
 EXAMPLES = int(os.environ.get("ZDIFFSYNC_EXAMPLES", "4"))
+# The first lost the names of a hard-linked file in a directory that was taken for deleted until it turned up.
+SEEDS = [*([] if EXPLORE else [1089999236885]), *(SEED + number for number in range(EXAMPLES))]
 ROUNDS = 4
 CHANGES = 80
 EXCLUDES = (("a/b", "/c/**/d", "*.tmp", "x*/a"), ("b", "!a/b"))
@@ -75,7 +77,7 @@ class History:
             }
 
 
-@pytest.mark.parametrize("seed", [SEED + number for number in range(EXAMPLES)], ids="seed{}".format)
+@pytest.mark.parametrize("seed", SEEDS, ids="seed{}".format)
 @pytest.mark.parametrize("excluding", [False, True])
 def test_reconcile_random(pool: str, deltas: DeltaPool, tmp_path: Path, seed: int, *, excluding: bool):
     rng = random.Random(seed)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from zdiffsync.backup.changes import NameChange
 from zdiffsync.backup.excludes import Excludes
-from zdiffsync.external.tree import Identity, Listed, SnapshotTree
+from zdiffsync.external.tree import Identity, Listed, SnapshotTree, same_times
 
 
 class DirectoryComparison:
@@ -121,7 +121,7 @@ class DirectoryComparison:
         old_info, new_info = self._old_tree.lstat(old), self._new_tree.lstat(new)
         if old_info is None or new_info is None:
             return False
-        changed = old_info.st_ctime_ns != new_info.st_ctime_ns
+        changed = not same_times(old_info, new_info)
         if not changed and not (deep and item.directory):
             return True
         was, now = self._old_tree.identity(old), self._new_tree.identity(new)

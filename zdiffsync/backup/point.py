@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from zdiffsync.backup.changes import ChangeSet, NameChange, ObjectChange
 from zdiffsync.backup.contents import ContentStore, Previous
 from zdiffsync.catalog.view import PointView
-from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.external.tree import Identity, SnapshotTree, same_times
 from zdiffsync.format.manifest import (
     IN_BASE,
     LinksRecord,
@@ -108,7 +108,7 @@ class PointBuilder:
         if self._old is not None and change.old_path is not None:
             was = self._old.lstat(change.old_path)
             assert was is not None, "reconcile found the object there"
-            unmoved = was.st_ctime_ns == info.st_ctime_ns
+            unmoved = same_times(was, info)
             if unmoved and not change.compare:
                 return
             before = self._old.entry(change.old_path, was)

@@ -12,7 +12,7 @@ from zdiffsync.backup.changes import ChangeSet, Detection, NameChange, ObjectCha
 from zdiffsync.backup.directories import DirectoryComparison, join
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.renames import PathTranslation
-from zdiffsync.external.tree import Identity, SnapshotTree
+from zdiffsync.external.tree import Identity, SnapshotTree, same_times
 from zdiffsync.external.zfs_diff import Diff
 
 Ledger = Mapping[Identity, tuple[bytes, ...]]
@@ -113,7 +113,7 @@ class Reconciler:
         for names in self._ledger.values():
             for name in names:
                 before, now = self._old.lstat(name), self._new.lstat(forward(name))
-                if before is None or now is None or before.st_ctime_ns != now.st_ctime_ns:
+                if before is None or now is None or not same_times(before, now):
                     work.mention(name)
                     work.mention(forward(name))
 
@@ -136,7 +136,7 @@ class Reconciler:
             before, now = self._old.lstat(backward(path)), self._new.lstat(path)
             if self._excludes.covers(path, directory=now is not None and stat.S_ISDIR(now.st_mode)):
                 continue
-            unmoved = before and now and before.st_ctime_ns == now.st_ctime_ns
+            unmoved = before and now and same_times(before, now)
             if misses is not None and (certificate.written(number) or not unmoved):
                 misses.append(path)
             if certificate.must_compare(number) or not unmoved:
@@ -212,7 +212,10 @@ class Reconciler:
         for identity, names in self._ledger.items():
             if identity in several:
                 continue
-            now = () if identity in work.old_paths else tuple(sorted(map(forward, names)))
+            here = [forward(name) for name in names]
+            if identity in work.old_paths:
+                here = [name for name in here if self._stands(identity, name)]
+            now = tuple(sorted(here))
             if now != names:
                 changes[identity] = now
         return changes
@@ -240,16 +243,15 @@ class Reconciler:
     def _gone(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes, ...]]:
         """Return the old names of what is not there any more, directories aside."""
         forward = self._translation(work)
-
-        def stands(identity: Identity, path: bytes) -> bool:
-            # What was listed in a directory taken for deleted, until it turned up elsewhere.
-            return self._new.identity(path) == identity and not self._excludes.covers(path, directory=False)
-
         return {
             identity: tuple(sorted(paths)) for identity, paths in work.old_paths.items()
             if identity not in work.new_paths and identity not in work.old_dirs
-            and not any(stands(identity, forward(path)) for path in paths)
+            and not any(self._stands(identity, forward(path)) for path in paths)
         }  # fmt: skip
+
+    def _stands(self, identity: Identity, path: bytes) -> bool:
+        # What was listed in a directory taken for deleted, until it turned up elsewhere, is not gone.
+        return self._new.identity(path) == identity and not self._excludes.covers(path, directory=False)
 
     def _objects(self, work: DirectoryComparison) -> Iterable[ObjectChange]:
         for identity, paths in work.new_paths.items():

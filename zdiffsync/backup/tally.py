@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from zdiffsync.backup.changes import ChangeSet, ObjectChange
-from zdiffsync.external.tree import SnapshotTree
+from zdiffsync.external.tree import SnapshotTree, same_times
 
 Pair = tuple[bytes, bytes]
 
@@ -74,7 +74,7 @@ def tally(changes: ChangeSet, old: SnapshotTree, new: SnapshotTree) -> Tally:
 
 def _written(change: ObjectChange, was: os.stat_result | None, now: os.stat_result) -> bool:
     """Whether the file's bytes were written: as the send stream has it, else going by size and time."""
-    if was is None or was.st_ctime_ns == now.st_ctime_ns:
+    if was is None or same_times(was, now):
         return False
     if was.st_size != now.st_size:
         return True

@@ -192,6 +192,15 @@ class SnapshotTree:
                 stack.pop()
 
 
+def same_times(before: os.stat_result, now: os.stat_result) -> bool:
+    """Whether neither ctime nor mtime shows a change.
+
+    ctime alone is not enough: its clock ticks in milliseconds, and a change on either side of a snapshot can
+    fall into one tick.
+    """
+    return (before.st_ctime_ns, before.st_mtime_ns) == (now.st_ctime_ns, now.st_mtime_ns)
+
+
 def _open_directory(base: int, path: bytes) -> int:
     """Open a directory below `base` with openat2, which, unlike open, follows no symlink on the way.
 

@@ -1,9 +1,8 @@
 """One night after another in datasets of growing size: scripts/bench nightly.
 
-100 files of 10,000, 100,000, 1,000,000 change each night. zdiffsync and restic back up the same ZFS snapshots
-in the lab. The lab makes system calls dear, which punishes whoever walks all files; so restic, borg and rclone
-sync also run natively on this machine over a copy of the same tree with the same changes. restic's parent in
-the lab is the snapshot that zdiffsync's base had it make of the same data.
+100 files of 10,000 to 1,000,000 change each night. zdiffsync and restic back up the same ZFS snapshots in the
+lab. The lab makes system calls dear, which punishes whoever walks all files; so restic, borg and rclone sync also
+run natively on this machine, over a copy of the same tree with the same changes.
 """
 
 from __future__ import annotations
@@ -11,19 +10,15 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from common import CHECKOUT, RCLONE, ZDIFFSYNC, Figures, machine, restic_version, say, sh
+from common import RCLONE, Figures, say, sh
+from lab_pair import PASSWORD, LabPair, make_pool, measured_in_lab, restic, uploaded, write_lab_figures
 
 CHANGED = 100
 _FOLDER = 100  # files
-_PASSWORD = "correct horse"  # noqa: S105 - of repositories that are gone in the end
 SIDES = ("zdiffsync, lab", "restic, lab", "restic, native", "borg, native", "rclone sync, native")
 OURS, PEER, NATIVE, BORG, SYNC = SIDES
 
@@ -38,7 +33,7 @@ class Tree:
     def fill(self) -> None:
         """Make all files."""
         for number in range(0, self.size, _FOLDER):
-            os.makedirs(os.path.dirname(self._path(number)))
+            self._path(number).parent.mkdir(parents=True)
             for each in range(number, number + _FOLDER):
                 self._write(each, self._rng.randrange(200, 2000))
 
@@ -47,81 +42,39 @@ class Tree:
         for number in self._rng.sample(range(self.size), CHANGED):
             self._write(number, 1000)
 
-    def _path(self, number: int) -> str:
+    def _path(self, number: int) -> Path:
         folder = number // _FOLDER
-        return f"{self.root}/{folder // 100:03}/{folder % 100:02}/file-{number % _FOLDER:02}"
+        return self.root / f"{folder // 100:03}/{folder % 100:02}/file-{number % _FOLDER:02}"
 
     def _write(self, number: int, size: int) -> None:
-        with open(self._path(number), "wb", buffering=0) as file:
-            file.write(self._rng.randbytes(size))
+        self._path(number).write_bytes(self._rng.randbytes(size))
 
 
 class LabNights:
-    """One dataset in the lab, its repository, and a copy of the bases' restic repository for the peer."""
+    """One dataset in the lab."""
 
     def __init__(self, home: Path, size: int, figures: Figures) -> None:
-        self.size, self._home, self._figures = size, home / f"{size}", figures
-        self._dataset = f"tank/n{size}"
-        self._tree = Tree(Path(f"/mnt/tank/n{size}"), size)
-        self._config = self._home / "config.toml"
-        self._parent = ""
-        self._nights = 0
+        self.size, self._figures = size, figures
+        self._pair = LabPair(home, f"n{size}")
+        self._tree = Tree(self._pair.tree, size)
 
     def prepare(self) -> None:
         """Fill the dataset and make the base."""
-        self._home.mkdir(parents=True)
-        sh("zfs", "create", self._dataset)
-        say(f"filling a dataset with {self.size:,} files")
-        self._tree.fill()
-        sh("zpool", "sync")
-        password = self._home / "password"
-        password.touch(mode=0o600)
-        password.write_text(_PASSWORD)
-        self._zdiffsync("init", "--remote", str(self._home / "remote"), "--dataset", self._dataset,
-                        "--password-file", str(password), "--state-dir", str(self._home / "state"))  # fmt: skip
-        say("making its base")
-        self._zdiffsync("run")
-        shutil.copytree(self._home / "remote/restic", self._home / "peer")
-        shutil.copytree(self._home / "state/restic-cache", self._home / "peer-cache")
-        listed = json.loads(self._restic("snapshots", "--json", "--no-lock"))
-        self._parent = listed[-1]["id"]
+        say(f"filling a dataset with {self.size:,} files and making its base")
+        self._pair.prepare(self._tree.fill)
 
     def night(self) -> None:
         """Change, then back up by either side."""
-        self._nights += 1
         self._tree.change()
-        label = f"night-{self._nights}"
-        sh("zpool", "sync")
-        sh("zfs", "snapshot", f"{self._dataset}@{label}")
-        self._ours()
-        self._theirs(f"/mnt/tank/n{self.size}/.zfs/snapshot/{label}")
-
-    def _ours(self) -> None:
-        with self._figures.seconds(seconds(self.size), OURS):
-            report = json.loads(self._zdiffsync("run"))
-        point = report["points"][0]
-        found = (point["kind"], point["modified"], point["certified"])
-        if found != ("increment", CHANGED, True):
-            raise SystemExit(f"bench: not the night that was meant: {found}")
-        uploaded = point["uploaded_bytes"] + point["manifest_bytes"]
-        self._figures.add(kilobytes(self.size), OURS, uploaded / 1e3)
-
-    def _theirs(self, snapshot: str) -> None:
-        with self._figures.seconds(seconds(self.size), PEER):
-            said = self._restic("backup", "--json", "-q", "--parent", self._parent, ".", cwd=snapshot)
-        summary = json.loads(said.strip().splitlines()[-1])
-        self._parent = summary["snapshot_id"]
+        self._pair.snapshot()
+        taken, point = self._pair.ours()
+        if point["modified"] != CHANGED:
+            raise SystemExit(f"bench: not the night that was meant: {point}")
+        self._figures.add(seconds(self.size), OURS, taken)
+        self._figures.add(kilobytes(self.size), OURS, uploaded(point) / 1e3)
+        taken, summary = self._pair.theirs()
+        self._figures.add(seconds(self.size), PEER, taken)
         self._figures.add(kilobytes(self.size), PEER, summary["data_added_packed"] / 1e3)
-
-    def _zdiffsync(self, *arguments: str) -> str:
-        return sh(ZDIFFSYNC, "-c", str(self._config), "--json", *arguments)
-
-    def _restic(self, *arguments: str, cwd: str | None = None) -> str:
-        os.environ |= {
-            "RESTIC_PASSWORD": _PASSWORD, "RESTIC_CACHE_DIR": str(self._home / "peer-cache"),
-            "RESTIC_FEATURES": "device-id-for-hardlinks=true",
-        }  # fmt: skip
-        return sh(*restic(self._home / "peer"), *arguments, cwd=cwd)
 
 
 class NativeNights:
@@ -131,8 +84,8 @@ class NativeNights:
         self.size, self._home, self._figures = size, home / f"{size}", figures
         self._tree = Tree(self._home / "tree", size)
         os.environ |= {
-            "RESTIC_PASSWORD": _PASSWORD, "RESTIC_CACHE_DIR": str(self._home / "restic-cache"),
-            "BORG_PASSPHRASE": _PASSWORD, "BORG_BASE_DIR": str(self._home / "borg-base"),
+            "RESTICPASSWORD": PASSWORD, "RESTIC_CACHE_DIR": str(self._home / "restic-cache"),
+            "BORG_PASSPHRASE": PASSWORD, "BORG_BASE_DIR": str(self._home / "borg-base"),
         }  # fmt: skip
 
     def prepare(self) -> None:
@@ -175,11 +128,6 @@ def disk_usage(folder: Path) -> float:
     return float(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
 
 
-def restic(place: Path) -> list[str]:
-    """Return restic's command line for a repository behind rclone, as zdiffsync's bases are."""
-    return ["restic", "-o", f"rclone.program={RCLONE}", "-r", f"rclone:{place}"]
-
-
 def seconds(size: int) -> str:
     """Name a row."""
     return f"{size:,} files, s"
@@ -190,37 +138,25 @@ def kilobytes(size: int) -> str:
     return f"{size:,} files, kB"
 
 
-def in_lab(home: Path, sizes: list[int], rounds: int, out: Path) -> None:
+def in_lab(home: Path, rounds: int, out: Path, sizes: list[int]) -> None:
     """Measure ZFS's side; write the figures to `out`."""
-    sh("zpool", "create", "-f", "-o", "cachefile=none", "-O", "atime=off", "-O", "compression=lz4",
-       "-m", "/mnt/tank", "tank", "/dev/ubda")  # fmt: skip
+    make_pool()
     figures = Figures(SIDES)
     play([LabNights(home / "lab", size, figures) for size in sizes], rounds)
-    machine_here = machine(sh("zfs", "version").split()[0], restic_version())
-    out.write_text(json.dumps({"machine": machine_here, "rounds": figures.rounds}) + "\n")
+    write_lab_figures(figures, out)
 
 
-def play(all_nights: list[Any], rounds: int) -> None:
-    """Prepare each dataset and live through its nights; one more comes first, to warm up."""
-    for nights in all_nights:
+def play(datasets: Sequence[LabNights | NativeNights], rounds: int) -> None:
+    """Prepare each and live through its nights."""
+    for nights in datasets:
         nights.prepare()
         for _ in range(rounds):
             nights.night()
 
 
-def measure(home: Path, sizes: list[int], rounds: int, command: list[str]) -> tuple[Figures, str]:
-    """Measure all sides; `command` runs the part in the lab."""
+def measure(home: Path, rounds: int, command: list[str], sizes: list[int]) -> tuple[Figures, str]:
+    """Measure all sides; `command` starts the part in the lab."""
     figures = Figures(SIDES)
-    lab_out = home / "lab.json"
-    lab: list[str] = [str(CHECKOUT / "scripts/zfs-lab"), "--disk", "40G", "--mem", "8G", *command]
-    lab += ["nightly", "--rounds", str(rounds), "--sizes", *map(str, sizes)]
-    done = subprocess.run([*lab, "--out", str(lab_out), "--in-lab", str(home)], check=False,
-                          stdin=subprocess.DEVNULL)  # fmt: skip
-    if done.returncode:
-        sys.exit(done.returncode)
-    found = json.loads(lab_out.read_text())
-    for row, by_side in found["rounds"].items():
-        for side, values in by_side.items():
-            figures.rounds[row][side] += values
+    where = measured_in_lab(figures, home, rounds, command, "--sizes", ",".join(map(str, sizes)))
     play([NativeNights(home / "native", size, figures) for size in sizes], rounds)
-    return figures, f"{found['machine']}, {' '.join(sh('borg', '--version').split())}"
+    return figures, f"{where}, {' '.join(sh('borg', '--version').split())}"

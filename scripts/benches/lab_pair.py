@@ -32,7 +32,7 @@ class LabPair:
         self._parent = ""
         self._nights = 0
 
-    def prepare(self, fill: Callable[[], None]) -> None:
+    def prepare(self, fill: Callable[[], object]) -> None:
         """Make the dataset, fill it by `fill`, make the base."""
         self.home.mkdir(parents=True)
         sh("zfs", "create", self._dataset)

@@ -1,7 +1,7 @@
 """Large files of which little changes: scripts/bench large.
 
-In the lab: 1,000 random 4 KiB pages written into a file of 4 GiB, and one byte inserted at the front of a file
-of 1 GiB, which is written anew as an editor would; both of bytes that do not compress.
+In the lab: 1,000 random 4 KiB pages written into a file of 4 GiB, and one byte inserted at the front of a
+file of 1 GiB, which is written anew as an editor would; both of bytes that do not compress.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One night after another in datasets of growing size: scripts/bench nightly.
 
 100 files of 10,000 to 1,000,000 change each night. zdiffsync and restic back up the same ZFS snapshots in the
-lab. The lab makes system calls dear, which punishes whoever walks all files; so restic, borg and rclone sync also
-run natively on this machine, over a copy of the same tree with the same changes.
+lab. The lab makes system calls dear, which punishes whoever walks all files; so restic, borg and rclone sync
+also run natively on this machine, over a copy of the same tree with the same changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Many small new files in one night: scripts/bench packs.
 
-5,000 new files of 0.5 to 20 kB, half of each compressible, in 50 directories of a dataset in the lab; zdiffsync
-and restic back up the same snapshots.
+5,000 new files of 0.5 to 20 kB, half of each compressible, in 50 directories of a dataset in the lab;
+zdiffsync and restic back up the same snapshots.
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ def test_directories_are_found_by_their_handles(dataset: str, root: Path) -> Non
     with SnapshotTree(os.fsencode(snapshot_directory(f"{dataset}@before"))) as tree:  # nothing is cached here
         found = [tree.path_of(identity) for identity in reversed(identities) if identity is not None]
         assert found == list(reversed(paths))
-        number, generation = identities[1] or (0, 0)
-        assert tree.path_of(Identity(number, generation + 1)) is None
-        assert tree.path_of(Identity(number + 1000, generation)) is None
+        known = identities[1]
+        assert known is not None
+        assert tree.path_of(Identity(known.number, known.generation + 1)) is None
+        assert tree.path_of(Identity(known.number + 1000, known.generation)) is None

@@ -4,18 +4,12 @@ Made by backup.reconcile, turned into manifest records by backup.increment.
 Rule: complete. Applying these changes to the old tree gives the new tree.
 """
 
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 
 from zdiffsync.external.tree import Identity
 
-
-@dataclass(frozen=True, slots=True)
-class NameChange:
-    """In directory `parent`, `name` now leads to `child` (None: to nothing)."""
-
-    parent: Identity
-    name: bytes
-    child: Identity | None
+Names = Mapping[Identity, Mapping[bytes, Identity | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +44,17 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """All differences. `places` gives (old path, new path) of every object mentioned.
+    """All differences. `names` are those that now lead elsewhere, by directory (None: to nothing).
 
-    `links` holds the ledger's changed rows: all names of an object that has or had several. `gone` holds the
-    old names of what is no directory and was found nowhere in the new tree.
+    `places` gives (old path, new path) of every object mentioned; `fresh` are those of `objects` that the old
+    tree did not have. `links` holds the ledger's changed rows: all names of an object that has or had
+    several. `gone` holds the old names of what is no directory and was found nowhere in the new tree.
     """
 
-    names: tuple[NameChange, ...]
-    objects: tuple[ObjectChange, ...]
-    places: dict[Identity, tuple[bytes | None, bytes | None]]
+    names: Names
+    objects: Collection[ObjectChange]
+    places: Mapping[Identity, tuple[bytes | None, bytes | None]]
     links: dict[Identity, tuple[bytes, ...]]
     detection: Detection
     gone: dict[Identity, tuple[bytes, ...]] = field(default_factory=dict)
+    fresh: Container[Identity] = frozenset()

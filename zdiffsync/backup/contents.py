@@ -6,7 +6,7 @@ before anything is stored, so a rename, a chmod or a touch uploads nothing.
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from zdiffsync.backup.changes import ObjectChange
@@ -55,6 +55,25 @@ class Previous:
     base_path: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """A content that is one blob of a pack which is not verified yet: there may be many of them."""
+
+    identity: Identity
+    number: int
+    size: int
+    digest: bytes
+    offset: int
+    length: int
+
+    def record(self, pack: str) -> ContentRecord:
+        """Return all of it, given its pack."""
+        blob = BlobRef(pack, self.offset, self.length)
+        return ContentRecord(
+            self.number, self.size, self.digest.hex(), windowed=False, blob=blob, packs={pack: self.length}
+        )
+
+
 class ContentStore:
     """Stores contents for one new point and hands out their numbers."""
 
@@ -76,9 +95,10 @@ class ContentStore:
         self._number = last_number
         self._emit, self._progress = emit, progress
         self._done: dict[Identity, ContentRecord] = {}
-        self._by_digest: dict[tuple[str, int], int] = {}
+        self._by_digest: dict[bytes, int] = {}
         self._lock = threading.Lock()
         self._waiting: list[tuple[Identity, ContentRecord, set[str]]] = []
+        self._small: dict[str, list[_Small]] = {}
         self._verified: set[str] = set()
         self.stats = ContentStats()
 
@@ -89,13 +109,17 @@ class ContentStore:
             self._done[Identity(number, generation)] = record
             self._number = max(self._number, record.number)
 
-    def completed_by(self, pack: PackRecord) -> list[tuple[tuple[int, int], ContentRecord]]:
-        """Note a verified pack; return the contents that now lie wholly in verified packs (any thread)."""
+    def completed_by(self, pack: PackRecord) -> Iterator[tuple[tuple[int, int], ContentRecord]]:
+        """Note a verified pack; yield the contents that now lie wholly in verified packs (any thread)."""
         with self._lock:
             self._verified.add(pack.pack)
             complete = [item for item in self._waiting if item[2] <= self._verified]
             self._waiting = [item for item in self._waiting if not item[2] <= self._verified]
-        return [((identity[0], identity[1]), record) for identity, record, _ in complete]
+            small = self._small.pop(pack.pack, ())
+        for identity, record, _ in complete:
+            yield (identity.number, identity.generation), record
+        for each in small:
+            yield (each.identity.number, each.identity.generation), each.record(pack.pack)
 
     def store(self, change: ObjectChange, size: int, previous: Previous | None) -> int | None:
         """Return the number of the content of a file of `size` bytes (None: empty), storing it if it is new.
@@ -123,18 +147,17 @@ class ContentStore:
         self._progress(len(data))
         if previous is not None and self._equals_old(change, data):
             return previous.content
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(data).digest()
         if (number := self._known(digest, len(data))) is not None:
             return number
         blob = self._packer.put(compress(data))
-        return self._new_content(
-            change.identity,
-            size=len(data),
-            digest=digest,
-            windowed=False,
-            blob=blob,
-            packs={blob.pack: blob.length},
-        )
+        self._number += 1
+        small = _Small(change.identity, self._number, len(data), digest, blob.offset, blob.length)
+        self._by_digest[digest] = small.number
+        with self._lock:
+            self._small.setdefault(blob.pack, []).append(small)
+        self._stored(small.record(blob.pack))
+        return small.number
 
     def _equals_old(self, change: ObjectChange, data: bytes) -> bool:
         if self._old is None or change.old_path is None:
@@ -145,10 +168,10 @@ class ContentStore:
         with self._old.opened(change.old_path) as fd:
             return FileSource(fd).read(0, len(data)) == data
 
-    def _known(self, digest: str, size: int) -> int | None:
-        number = self._by_digest.get((digest, size))
+    def _known(self, digest: bytes, size: int) -> int | None:
+        number = self._by_digest.get(digest)
         if number is None and self._view is not None:
-            record = self._view.content_with_digest(digest, size)
+            record = self._view.content_with_digest(digest.hex(), size)
             number = record.number if record else None
         if number is not None:
             self.stats.reused += 1
@@ -208,34 +231,20 @@ class ContentStore:
         if source is not None:
             self.stats.deltas += 1
             self.stats.bytes_saved_by_deltas += max(0, new.size - sink.stored)
-        return self._new_content(
-            change.identity, size=new.size, digest=hashlib.sha256(encoded.table).hexdigest(), windowed=True,
-            blob=blob, packs=sink.packs, source=source,
-        )  # fmt: skip
-
-    def _new_content(
-        self,
-        identity: Identity,
-        *,
-        size: int,
-        digest: str,
-        windowed: bool,
-        blob: BlobRef,
-        packs: dict[str, int],
-        source: Previous | None = None,
-    ) -> int:
         self._number += 1
         record = ContentRecord(
-            self._number, size, digest, windowed, blob, packs,
+            self._number, new.size, hashlib.sha256(encoded.table).hexdigest(), windowed=True, blob=blob,
+            packs=sink.packs,
             source=source.content if source else None,
             source_path=source.base_path if source else None,
             depth=self._depth(source) + 1 if source else 0,
         )  # fmt: skip
-        self.stats.files_stored += 1
-        self.stats.bytes_new += size
-        if not windowed:
-            self._by_digest[digest, size] = record.number
         with self._lock:
-            self._waiting.append((identity, record, set(packs)))
-        self._emit(record)
+            self._waiting.append((change.identity, record, set(sink.packs)))
+        self._stored(record)
         return record.number
+
+    def _stored(self, record: ContentRecord) -> None:
+        self.stats.files_stored += 1
+        self.stats.bytes_new += record.size
+        self._emit(record)

@@ -8,8 +8,8 @@ Rule: a directory that exists in both trees is compared, never taken for deleted
 import stat
 from collections.abc import Callable, Iterator
 
-from zdiffsync.backup.changes import NameChange
 from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.found import Paths
 from zdiffsync.external.tree import Identity, Listed, SnapshotTree, same_times
 
 
@@ -25,33 +25,51 @@ class DirectoryComparison:
         self._deep = deep
         self.old_dirs: dict[Identity, bytes] = {}
         self.new_dirs: dict[Identity, bytes] = {}
-        self.old_paths: dict[Identity, set[bytes]] = {}
-        self.new_paths: dict[Identity, set[bytes]] = {}
-        self.changes: dict[Identity, list[NameChange]] = {}
-        self._suspects: set[bytes] = set()
+        self.old_paths, self.new_paths = Paths(), Paths()
+        self.changes: dict[Identity, dict[bytes, Identity | None]] = {}
+        self._suspects: dict[bytes, bool] = {}
         self._compared: set[Identity] = set()
         self._expanded_old: set[Identity] = set()
+        self._settled_new: set[Identity] = set()
         self._place_checked: set[Identity] = set()
+
+    def suspect(self, path: bytes) -> None:
+        """Take up a path that something says has changed, once `run` has compared its directory or not."""
+        self._suspects.setdefault(path, False)
 
     def mention(self, path: bytes) -> None:
         """Take up a path that something says has changed, on whichever sides it exists."""
-        self._suspects.add(path)
-        for tree, note in ((self._old_tree, self._note_old), (self._new_tree, self._note_new)):
-            identity = tree.identity(path)
-            if identity is None:
-                continue
-            info = tree.lstat(path)
-            directory = info is not None and stat.S_ISDIR(info.st_mode)
-            if not self._excludes.covers(path, directory=directory):
-                note(identity, path, directory)
+        self._suspects.setdefault(path, False)
+        self._look(self._old_tree, path, self._note_old)
+        self._look(self._new_tree, path, self._note_new)
+
+    def mention_suspects(self) -> None:
+        """Take up all suspects, of those that were found in a new directory the old side only."""
+        for path, seen in self._suspects.items():
+            self._look(self._old_tree, path, self._note_old)
+            if not seen:
+                self._look(self._new_tree, path, self._note_new)
+
+    def forget_suspects(self) -> None:
+        """Free what only comparing needs."""
+        self._suspects.clear()
+
+    def _look(self, tree: SnapshotTree, path: bytes, note: Callable[[Identity, bytes, bool], None]) -> None:
+        identity = tree.identity(path)
+        if identity is None:
+            return
+        info = tree.lstat(path)
+        directory = info is not None and stat.S_ISDIR(info.st_mode)
+        if not self._excludes.covers(path, directory=directory):
+            note(identity, path, directory)
 
     def _note_old(self, identity: Identity, path: bytes, directory: bool) -> None:
-        self.old_paths.setdefault(identity, set()).add(path)
+        self.old_paths.add(identity, path)
         if directory:
             self.old_dirs[identity] = path
 
     def _note_new(self, identity: Identity, path: bytes, directory: bool) -> None:
-        self.new_paths.setdefault(identity, set()).add(path)
+        self.new_paths.add(identity, path)
         if directory:
             self.new_dirs[identity] = path
 
@@ -60,7 +78,6 @@ class DirectoryComparison:
 
         `find_old` looks for the old path of a directory that no changed directory gave away.
         """
-        settled: set[Identity] = set()
         while True:
             if both := (self.old_dirs.keys() & self.new_dirs.keys()) - self._compared:
                 for identity in both:
@@ -71,9 +88,9 @@ class DirectoryComparison:
                     path = self.old_dirs[identity]
                     for item in self._list(self._old_tree, path).values():
                         self._take_old(path, item)
-            elif fresh := self.new_dirs.keys() - self.old_dirs.keys() - settled:
+            elif fresh := self.new_dirs.keys() - self.old_dirs.keys() - self._settled_new:
                 for identity in fresh:
-                    settled.add(identity)
+                    self._settled_new.add(identity)
                     if (found := find_old(identity)) is not None:
                         self._note_old(identity, found, directory=True)
                     else:
@@ -92,18 +109,18 @@ class DirectoryComparison:
         old_names = self._list(self._old_tree, old_path)
         new_names = self._list(self._new_tree, new_path)
         deep = self._deep or self._check_place(identity, old_path, new_path)
-        found: list[NameChange] = []
+        found: dict[bytes, Identity | None] = {}
         for name, item in new_names.items():
             before = old_names.get(name)
             if before is not None and self._same(old_path, new_path, before, item, deep=deep):
                 continue
             if before is not None:
                 self._take_old(old_path, before)
-            found.append(NameChange(identity, name, self._take_new(new_path, item)))
+            found[name] = self._take_new(new_path, item)
         for name, before in old_names.items():
             if name not in new_names:
                 self._take_old(old_path, before)
-                found.append(NameChange(identity, name, None))
+                found[name] = None
         self.changes[identity] = found
 
     def _check_place(self, identity: Identity, old_path: bytes, new_path: bytes) -> bool:
@@ -136,16 +153,17 @@ class DirectoryComparison:
 
     def _expand_new(self, identity: Identity) -> None:
         path = self.new_dirs[identity]
-        self.changes[identity] = [
-            NameChange(identity, name, self._take_new(path, item))
-            for name, item in self._list(self._new_tree, path).items()
-        ]
+        self.changes[identity] = {
+            name: self._take_new(path, item) for name, item in self._list(self._new_tree, path).items()
+        }
 
     def _take_new(self, directory: bytes, item: Listed) -> Identity:
         path = join(directory, item.name)
         identity = self._new_tree.identity(path)
         assert identity is not None, "a snapshot's names do not vanish"
         self._note_new(identity, path, item.directory)
+        if path in self._suspects:
+            self._suspects[path] = True
         return identity
 
     def _take_old(self, directory: bytes, item: Listed) -> None:

@@ -12,7 +12,7 @@ from zdiffsync.backup.session import Session
 from zdiffsync.backup.since import weigh
 from zdiffsync.backup.stopwatch import Stopwatch
 from zdiffsync.backup.tripwire import Finding, UnusualChangesError
-from zdiffsync.catalog.view import PointView
+from zdiffsync.catalog.view import Node, PointView
 from zdiffsync.external.tree import Identity
 
 
@@ -30,7 +30,7 @@ def make_increment(session: Session, step: Step, *, accepted: bool) -> PointRepo
         with session.catalog.holders() as holders:
             lost = holders.lost_in(step.last.chain_id)
         commit = PointCommit(
-            session, step.header, old=old, new=new, view=view, base_path=_BasePaths(view),
+            session, step.header, old=old, new=new, view=view, base_path=BasePaths(view),
             last_numbers=session.catalog.last_numbers(step.last), lost=lost,
         )  # fmt: skip
 
@@ -50,24 +50,36 @@ def preview_increment(session: Session, step: Step) -> tuple[PointReport, Findin
     with step.trees() as trees:
         changes = detect(session, step, trees, watch)
         since = weigh(session, changes, *trees, step.last.stats.get("files_total"))
+    children = [child for names in changes.names.values() for child in names.values()]
     point = PointStats(
         created=sum(change.old_path is None for change in changes.objects),
         modified=sum(change.old_path is not None for change in changes.objects),
-        names_added=sum(change.child is not None for change in changes.names),
-        names_removed=sum(change.child is None for change in changes.names),
+        names_added=sum(child is not None for child in children),
+        names_removed=sum(child is None for child in children),
     )
     outcome = Outcome(point, ContentStats(), 0, 0.0)
     report = point_report(step.header, changes.detection, outcome, watch.seconds, **since.stats())
     return report, since.finding(session, step.header)
 
 
-class _BasePaths:
+class BasePaths:
     """Finds the base path of an object from its path at the last point."""
 
     def __init__(self, view: PointView) -> None:
         self._view = view
+        self._directory: tuple[bytes, Node | None] = b"", view.root()
 
     def __call__(self, identity: Identity, old_path: bytes | None) -> bytes | None:
+        """Return it, None for what the overlay knows already and what the base does not have."""
         del identity
-        node = self._view.resolve(old_path) if old_path is not None else None
+        node = None if old_path is None else self._node(old_path)
         return None if node is None or node.object is not None else node.base_path
+
+    def _node(self, path: bytes) -> Node | None:
+        if not path:
+            return self._view.root()
+        directory, _, name = path.rpartition(b"/")
+        if directory != self._directory[0]:  # paths come in clusters
+            self._directory = directory, self._view.resolve(directory)
+        above = self._directory[1]
+        return None if above is None else self._view.child(above, name)

@@ -5,10 +5,10 @@ Rule: every reference in the manifest is to an object or content that this or an
 the chain has introduced.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
-from zdiffsync.backup.changes import ChangeSet, NameChange, ObjectChange
+from zdiffsync.backup.changes import ChangeSet, ObjectChange
 from zdiffsync.backup.contents import ContentStore, Previous
 from zdiffsync.catalog.view import PointView
 from zdiffsync.external.tree import Identity, SnapshotTree, same_times
@@ -71,11 +71,12 @@ class PointBuilder:
         self._writer, self._contents = writer, contents
         self._old, self._new, self._view = old, new, view
         self._base_path = base_path
-        self._last_number = last_number
+        self._last_number = self._last_known = last_number
         self._lost = lost
         self._numbers: dict[Identity, int] = {}
         self._absent: set[Identity] = set()
-        self._new_here: set[Identity] = set()
+        self._fresh: Container[Identity] = frozenset()
+        self._last_asked: tuple[Identity, int | None] | None = None
         self.stats = PointStats()
 
     def add(self, changes: ChangeSet) -> None:
@@ -84,9 +85,7 @@ class PointBuilder:
         An object the last point did not have gets a new number even if the overlay knows it from before:
         what happened to it in an excluded place nobody has seen.
         """
-        self._new_here = {
-            each.identity for each in changes.objects if changes.places[each.identity][0] is None
-        }
+        self._fresh = changes.fresh
         for change in changes.objects:
             try:
                 self._object(change)
@@ -94,10 +93,11 @@ class PointBuilder:
                 self.stats.skipped.append(Skipped(change.names[0], error.strerror or str(error)))
                 if change.old_path is None:
                     self._absent.add(change.identity)
-        for named in {(change.parent, change.name): change for change in changes.names}.values():
-            self._name(changes, named)
-        for identity, names in changes.links.items():
-            self._writer.add(LinksRecord(identity.number, identity.generation, names))
+        for parent, names in changes.names.items():
+            for name, child in names.items():
+                self._name(changes, parent, name, child)
+        for identity, paths in changes.links.items():
+            self._writer.add(LinksRecord(identity.number, identity.generation, paths))
 
     def _object(self, change: ObjectChange) -> None:
         path = change.names[0]
@@ -141,7 +141,7 @@ class PointBuilder:
     def _previous(self, identity: Identity, old_path: bytes | None) -> Previous | None:
         if self._view is None:
             return None
-        number = self._view.number_of(*identity)
+        number = self._known_number(identity)
         if number is not None and (version := self._view.version(number)) is not None:
             return None if version.content is None else self._stored(number, version.content)
         base_path = (
@@ -155,10 +155,20 @@ class PointBuilder:
         assert self._view is not None, "asked only for increments"
         return Previous(content, self._view.node(number).base_path if content == IN_BASE else None)
 
+    def _known_number(self, identity: Identity) -> int | None:
+        """Return the number the overlay of the last point has for an object."""
+        if self._view is None:
+            return None
+        if self._last_asked is None or self._last_asked[0] != identity:  # asked twice for each
+            self._last_asked = identity, self._view.number_of(identity.number, identity.generation)
+        return self._last_asked[1]
+
     def _number(self, identity: Identity, old_path: bytes | None) -> int:
         number = self._numbers.get(identity)
-        if number is None and self._view is not None and identity not in self._new_here:
-            number = self._view.number_of(*identity)
+        if number is not None:
+            return number
+        if identity not in self._fresh:
+            number = self._known_number(identity)
         if number is None:
             self._last_number += 1
             number = self._last_number
@@ -167,24 +177,24 @@ class PointBuilder:
         self._numbers[identity] = number
         return number
 
-    def _name(self, changes: ChangeSet, change: NameChange) -> None:
-        if change.child in self._absent:
+    def _name(self, changes: ChangeSet, parent: Identity, name: bytes, child: Identity | None) -> None:
+        if child in self._absent:
             return
-        parent = self._number(change.parent, changes.places.get(change.parent, (None, None))[0])
-        child: int | None = None
-        if change.child is not None:
-            child = self._number(change.child, changes.places[change.child][0])
-            if self._leads_there_already(change, child):
+        above = self._number(parent, changes.places.get(parent, (None, None))[0])
+        below: int | None = None
+        if child is not None:
+            below = self._number(child, changes.places[child][0])
+            if self._leads_there_already(parent, name, below):
                 return
             self.stats.names_added += 1
         else:
             self.stats.names_removed += 1
-        self._writer.add(NameRecord(parent, change.name, child))
+        self._writer.add(NameRecord(above, name, below))
 
-    def _leads_there_already(self, change: NameChange, child: int) -> bool:
-        if self._view is None or change.parent in self._new_here:
+    def _leads_there_already(self, parent: Identity, name: bytes, child: int) -> bool:
+        if self._view is None or child > self._last_known or parent in self._fresh:
             return False
-        if (parent := self._view.number_of(*change.parent)) is None:
+        if (number := self._known_number(parent)) is None:
             return False
-        node = self._view.child(self._view.node(parent), change.name)
+        node = self._view.child(self._view.node(number), name)
         return node is not None and node.object == child

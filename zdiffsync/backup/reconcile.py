@@ -5,17 +5,20 @@ snapshots. Rule: a missing, misleading or contradictory row may cost time, never
 """
 
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from zdiffsync.backup.certificate import Certificate
-from zdiffsync.backup.changes import ChangeSet, Detection, NameChange, ObjectChange
+from zdiffsync.backup.changes import ChangeSet, Detection, ObjectChange
 from zdiffsync.backup.directories import DirectoryComparison, join
 from zdiffsync.backup.excludes import Excludes
+from zdiffsync.backup.found import Found, Objects, Places
 from zdiffsync.backup.renames import PathTranslation
 from zdiffsync.external.tree import Identity, SnapshotTree, same_times
 from zdiffsync.external.zfs_diff import Diff
 
 Ledger = Mapping[Identity, tuple[bytes, ...]]
+_NOTHING = False, None  # what the certificate says of most directories
+Ranges = tuple[tuple[int, int], ...] | None
 
 
 class Reconciler:
@@ -60,9 +63,11 @@ class Reconciler:
         work = DirectoryComparison(self._old, self._new, self._excludes, deep=detection.problem is not None)
         for path in self._retry:
             work.mention(path)
-        for path in self._hints(diff):
-            work.mention(path)
+        for path, directory in self._hints(diff):
+            # Files need not be looked at before it is known what directories they are in.
+            (work.mention if directory else work.suspect)(path)
         work.run(self._find_old_directory)
+        work.mention_suspects()
         forward = self._translation(work)
         for path in self._retry:  # above it something may have been renamed
             work.mention(forward(path))
@@ -71,30 +76,34 @@ class Reconciler:
         else:
             self._certify(work, certificate, None if diff is None else detection.misses)
         work.run(self._find_old_directory)
+        work.forget_suspects()
         links = self._complete_names(work)
+        self._add_link_names(work)
+        found = Found(work.old_paths, work.new_paths, work.old_dirs)
         return ChangeSet(
-            names=tuple(change for found in work.changes.values() for change in found)
-            + self._link_names(work),
-            objects=tuple(self._objects(work)),
-            places=self._places(work),
+            names=work.changes,
+            objects=Objects(work.new_paths, self._describer(found)),
+            places=Places(found, self._other_places(work)),
             links=links,
             detection=detection,
             gone=self._gone(work),
+            fresh=found,
         )
 
-    def _hints(self, diff: Diff | None) -> Iterator[bytes]:
+    def _hints(self, diff: Diff | None) -> Iterator[tuple[bytes, bool]]:
+        """Yield paths that something has to do with a change, and whether they are directories."""
         if diff is None:
             assert self._certificate is not None, "without zfs diff there is the stream"
             for identity in self._certificate.directories():
                 found = (tree.path_of(identity) for tree in (self._old, self._new))
-                yield from (path for path in found if path is not None)
+                yield from ((path, True) for path in found if path is not None)
             return
         if diff.problem is not None:
-            yield b""
+            yield b"", True
         for row in diff.rows:
-            yield row.path
+            yield row.path, row.directory
             if row.new_path is not None:
-                yield row.new_path
+                yield row.new_path, row.directory
 
     def _find_old_directory(self, identity: Identity) -> bytes | None:
         if identity.generation > self._old_txg:
@@ -175,17 +184,12 @@ class Reconciler:
         forward, backward = self._translation(work), self._translation(work, backward=True)
         missing: dict[int, Identity] = {}
         several: dict[Identity, tuple[bytes, ...]] = {}
-        for identity, paths in list(work.new_paths.items()):
+        for identity in work.new_paths:
             if identity in work.new_dirs:
                 continue
             was = self._ledger.get(identity, ())
-            paths.update(
-                name for name in map(forward, was)
-                if self._new.identity(name) == identity and not self._excludes.covers(name, directory=False)
-            )  # fmt: skip
-            work.old_paths.setdefault(identity, set()).update(
-                name for name in {*was, *map(backward, paths)} if self._was(name) == identity
-            )
+            self._add_known_names(work, identity, forward, backward)
+            paths = work.new_paths[identity]
             info = self._new.lstat(next(iter(paths)))
             assert info is not None, "a snapshot's names do not vanish"
             if info.st_nlink > len(paths):
@@ -196,12 +200,29 @@ class Reconciler:
             identity = missing[number]
             for name in names:
                 if not self._excludes.covers(name, directory=False):
-                    work.new_paths[identity].add(name)
+                    work.new_paths.add(identity, name)
                     if self._was(backward(name)) == identity:
-                        work.old_paths[identity].add(backward(name))
+                        work.old_paths.add(identity, backward(name))
         for identity in several:
             several[identity] = tuple(sorted(work.new_paths[identity]))
         return self._ledger_changes(several, work, forward)
+
+    def _add_known_names(
+        self,
+        work: DirectoryComparison,
+        identity: Identity,
+        forward: PathTranslation,
+        backward: PathTranslation,
+    ) -> None:
+        """Add the names of an object that the ledger knows, and where its names were before."""
+        was = self._ledger.get(identity, ())
+        for name in map(forward, was):
+            if self._new.identity(name) == identity and not self._excludes.covers(name, directory=False):
+                work.new_paths.add(identity, name)
+        before = {*was, *map(backward, work.new_paths[identity])}.difference(work.old_paths[identity])
+        for name in before:
+            if self._was(name) == identity:
+                work.old_paths.add(identity, name)
 
     def _ledger_changes(
         self, several: dict[Identity, tuple[bytes, ...]], work: DirectoryComparison, forward: PathTranslation
@@ -220,25 +241,25 @@ class Reconciler:
                 changes[identity] = now
         return changes
 
-    def _link_names(self, work: DirectoryComparison) -> tuple[NameChange, ...]:
-        """Return name changes for every name of an object that is new or has several, wherever they stand.
+    def _add_link_names(self, work: DirectoryComparison) -> None:
+        """Add every name of an object that is new or has several, wherever it stands.
 
         A name in an unchanged directory leads to the base's own entry until it is said to lead here.
         """
-        said = {(change.parent, change.name) for found in work.changes.values() for change in found}
-        extra: list[NameChange] = []
+        last, parent = b"/", None
         for identity, paths in work.new_paths.items():
-            plain = len(paths) == 1 and identity not in self._ledger and work.old_paths.get(identity)
-            if identity in work.new_dirs or (plain and not self._is_retry(work, identity)):
+            plain = len(paths) == 1 and identity not in self._ledger and identity in work.old_paths
+            if identity in work.new_dirs or (plain and not self._is_retry(work.old_paths[identity])):
                 continue
             for path in sorted(paths):
                 directory, _, name = path.rpartition(b"/")
-                parent = self._new.identity(directory)
+                if directory != last:  # they come in clusters
+                    last, parent = directory, self._new.identity(directory)
                 assert parent is not None, "a snapshot's names do not vanish"
-                if (parent, name) not in said:
+                names = work.changes.setdefault(parent, {})
+                if name not in names:
                     work.new_dirs.setdefault(parent, directory)
-                    extra.append(NameChange(parent, name, identity))
-        return tuple(extra)
+                    names[name] = identity
 
     def _gone(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes, ...]]:
         """Return the old names of what is not there any more, directories aside."""
@@ -253,17 +274,33 @@ class Reconciler:
         # What was listed in a directory taken for deleted, until it turned up elsewhere, is not gone.
         return self._new.identity(path) == identity and not self._excludes.covers(path, directory=False)
 
-    def _objects(self, work: DirectoryComparison) -> Iterable[ObjectChange]:
-        for identity, paths in work.new_paths.items():
-            old = None if self._is_retry(work, identity) else self._old_place(work, identity)
-            compare, ranges = False, None
-            if self._certificate is not None:
-                compare = self._certificate.must_compare(identity.number)
-                ranges = self._certificate.ranges(identity.number)
-            names = tuple(sorted(paths))
-            donor = None if old is not None else self._donor(names)
-            before = len(work.old_paths.get(identity, ()))
-            yield ObjectChange(identity, old, names, donor, compare, ranges, before)
+    def _describer(self, found: Found) -> Callable[[Identity, tuple[bytes, ...]], ObjectChange]:
+        """Return what makes the change of an object, given its names.
+
+        Nothing it holds is as large as the certificate, which says much of objects that are new.
+        """
+        retry = self._retry
+        donors: dict[Identity, bytes] = {}
+        written: dict[Identity, tuple[bool, Ranges]] = {}
+        for identity, paths in found.new_paths.items():
+            fresh = identity in found
+            if fresh or self._is_retry(found.old_paths[identity]):
+                donor = self._donor(tuple(sorted(paths)))
+                if donor is not None:
+                    donors[identity] = donor
+            if not fresh and self._certificate is not None:
+                number = identity.number
+                said = self._certificate.must_compare(number), self._certificate.ranges(number)
+                if said != _NOTHING:
+                    written[identity] = said
+
+        def describe(identity: Identity, names: tuple[bytes, ...]) -> ObjectChange:
+            was = found.old_paths[identity]
+            old = None if not retry.isdisjoint(was) else found.old_place(identity)
+            compare, ranges = written.get(identity, _NOTHING)
+            return ObjectChange(identity, old, names, donors.get(identity), compare, ranges, len(was))
+
+        return describe
 
     def _donor(self, names: tuple[bytes, ...]) -> bytes | None:
         for name in names:
@@ -274,22 +311,15 @@ class Reconciler:
                 return name
         return None
 
-    def _is_retry(self, work: DirectoryComparison, identity: Identity) -> bool:
-        return not self._retry.isdisjoint(work.old_paths.get(identity, ()))
+    def _is_retry(self, old_paths: Iterable[bytes]) -> bool:
+        return bool(self._retry) and not self._retry.isdisjoint(old_paths)
 
-    def _old_place(self, work: DirectoryComparison, identity: Identity) -> bytes | None:
-        if identity in work.old_dirs:
-            return work.old_dirs[identity]
-        return min(work.old_paths.get(identity, ()), default=None)
-
-    def _places(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes | None, bytes | None]]:
-        places: dict[Identity, tuple[bytes | None, bytes | None]] = {
-            identity: (self._old_place(work, identity), min(paths))
-            for identity, paths in work.new_paths.items()
-        }
+    def _other_places(self, work: DirectoryComparison) -> dict[Identity, tuple[bytes | None, bytes | None]]:
+        """Return the places of directories that did not change themselves."""
+        places: dict[Identity, tuple[bytes | None, bytes | None]] = {}
         backward = self._translation(work, backward=True)
         for identity, path in work.new_dirs.items():
-            if identity not in places:
+            if identity not in work.new_paths:
                 before = work.old_dirs.get(identity, backward(path))
                 places[identity] = (before if self._old.identity(before) == identity else None, path)
         return places

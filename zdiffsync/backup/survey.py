@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from zdiffsync.backup.changes import ChangeSet, Detection, NameChange, ObjectChange
+from zdiffsync.backup.changes import ChangeSet, Detection, ObjectChange
 from zdiffsync.backup.directories import join
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.external.tree import Identity, Listed, SnapshotTree
@@ -112,7 +112,7 @@ def supplement(tree: SnapshotTree, found: Survey) -> ChangeSet:
     paths: dict[Identity, list[bytes]] = {}
     for path, identity in found.names.items():
         paths.setdefault(identity, []).append(path)
-    names: list[NameChange] = []
+    names: dict[Identity, dict[bytes, Identity | None]] = {}
     places: dict[Identity, tuple[bytes | None, bytes | None]] = {
         identity: (None, min(where)) for identity, where in paths.items()
     }
@@ -121,9 +121,9 @@ def supplement(tree: SnapshotTree, found: Survey) -> ChangeSet:
             directory, _, name = path.rpartition(b"/")
             parent = found.names.get(directory) or _identity(tree, directory)
             places.setdefault(parent, (None, directory))
-            names.append(NameChange(parent, name, identity))
+            names.setdefault(parent, {})[name] = identity
     return ChangeSet(
-        names=tuple(names),
+        names=names,
         objects=tuple(
             ObjectChange(identity, None, tuple(sorted(where))) for identity, where in paths.items()
         ),

@@ -6,12 +6,15 @@ Rule: names only packs that are verified on the remote.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
 
 from zdiffsync.catalog.schema import JournalRow, RunRow
 from zdiffsync.format.manifest import ContentRecord, PackRecord, decode, encode
+
+_AT_ONCE = 2000  # rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +73,12 @@ class Journal:
         self, dataset: str, pack: PackRecord, contents: Iterable[tuple[tuple[int, int], ContentRecord]]
     ) -> None:
         """Note a verified pack and the contents, by (object, generation), that are now complete."""
-        rows: list[dict[str, Any]] = [
-            {"dataset": dataset, "zfs_object": None, "generation": None, "record": encode(pack)}
-        ]
-        rows += [
-            {
-                "dataset": dataset,
-                "zfs_object": identity[0],
-                "generation": identity[1],
-                "record": encode(content),
-            }
-            for identity, content in contents
-        ]
+        rows = chain(
+            [_row(dataset, None, None, pack)], (_row(dataset, *key, content) for key, content in contents)
+        )
         with self._engine.begin() as connection:
-            connection.execute(insert(JournalRow), rows)
+            while part := list(islice(rows, _AT_ONCE)):
+                connection.execute(insert(JournalRow), part)
 
     def done(self, dataset: str) -> tuple[list[PackRecord], dict[tuple[int, int], ContentRecord]]:
         """Return the packs and contents noted for the dataset's unfinished run."""
@@ -112,3 +107,9 @@ class Journal:
         with self._engine.begin() as connection:
             connection.execute(delete(JournalRow).where(JournalRow.dataset == dataset))
             connection.execute(delete(RunRow).where(RunRow.dataset == dataset))
+
+
+def _row(
+    dataset: str, number: int | None, generation: int | None, record: PackRecord | ContentRecord
+) -> dict[str, Any]:
+    return {"dataset": dataset, "zfs_object": number, "generation": generation, "record": encode(record)}

@@ -14,25 +14,50 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 from zdiffsync.errors import ZfsError
 from zdiffsync.model.entry import Entry, EntryType
 
 _STEP = 3500  # bytes; well below PATH_MAX with the /proc prefix in front
 _HANDLE_BYTES = 128
+_NUMBER = (1 << 64) - 1
 _KEPT_OPEN = 16  # far more than are in use at one time
 _OPENAT2 = 437  # the same on every architecture
 _RESOLVE_NO_SYMLINKS = 0x04
 _FILEID_INO32_GEN = 1  # what ZFS calls its handles
 _libc = ctypes.CDLL(None, use_errno=True)
+_HANDLE_SIZE = struct.Struct("I")
+_FID = struct.Struct("<2xIHI")  # u16 length, 6 bytes object, 4 bytes generation
+_EMPTY_HANDLE = struct.pack("Ii", _HANDLE_BYTES, 0) + bytes(_HANDLE_BYTES)
+_Handle = ctypes.c_char * len(_EMPTY_HANDLE)
+_MOUNT_ID = ctypes.byref(ctypes.c_int())  # the system fills it in; nobody wants to know
 
 
-class Identity(NamedTuple):
-    """What makes an object itself: its number and the generation that tells reuse apart."""
+class Identity(int):
+    """What makes an object itself: its number and the generation that tells reuse apart.
 
-    number: int
-    generation: int
+    Both in one integer: a run that finds a million changes holds some millions of these.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, number: int, generation: int) -> Self:
+        """Put both together; `number` has up to 64 bits."""
+        return int.__new__(cls, generation << 64 | number)
+
+    @property
+    def number(self) -> int:
+        """The object number, st_ino."""
+        return self & _NUMBER
+
+    @property
+    def generation(self) -> int:
+        """The generation."""
+        return self >> 64
+
+    def __repr__(self) -> str:
+        return f"Identity({self.number}, {self.generation})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +75,7 @@ class SnapshotTree:
     def __init__(self, root: bytes) -> None:
         self.root = root
         self._opened: OrderedDict[bytes, int] = OrderedDict()
+        self._absent: bytes | None = None
         try:
             self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -70,19 +96,20 @@ class SnapshotTree:
         """The open root directory."""
         return self._fd
 
-    @contextmanager
-    def _reach(self, path: bytes) -> Iterator[tuple[int, bytes]]:
-        """Give (directory descriptor, short path) that names `path`."""
+    def _reach(self, path: bytes) -> tuple[int, bytes]:
+        """Return (directory descriptor, short path) that names `path`; good until the next call."""
         head, _, name = path.rpartition(b"/")
-        yield self._directory(head), name or b"."
+        return self._directory(head) if head else self._fd, name or b"."
 
     def _directory(self, path: bytes) -> int:
         """Return an open descriptor of a directory; the last few stay open, for paths come in clusters."""
         if not path:
             return self._fd
-        if path in self._opened:
+        if (fd := self._opened.get(path)) is not None:
             self._opened.move_to_end(path)
-            return self._opened[path]
+            return fd
+        if path == self._absent:
+            raise FileNotFoundError(path)
         steps: list[int] = []
         rest = path
         try:
@@ -91,6 +118,9 @@ class SnapshotTree:
                 steps.append(_open_directory(steps[-1] if steps else self._fd, rest[:cut]))
                 rest = rest[cut + 1 :]
             self._opened[path] = steps.pop()
+        except FileNotFoundError:
+            self._absent = path  # of a new directory each file is looked for in the old tree
+            raise
         finally:
             for fd in steps:
                 os.close(fd)
@@ -101,8 +131,8 @@ class SnapshotTree:
     def lstat(self, path: bytes) -> os.stat_result | None:
         """Stat `path` itself; None when it is not there."""
         try:
-            with self._reach(path) as (fd, short):
-                return os.stat(short, dir_fd=fd, follow_symlinks=False)
+            fd, short = self._reach(path)
+            return os.stat(short, dir_fd=fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -113,8 +143,7 @@ class SnapshotTree:
         4 bytes generation (zfs_vnops_os.c). Other file systems fall back to (st_ino, 0).
         """
         try:
-            with self._reach(path) as (fd, short):
-                return _identity(fd, short)
+            return _identity(*self._reach(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -149,8 +178,8 @@ class SnapshotTree:
     @contextmanager
     def opened(self, path: bytes, flags: int = 0) -> Iterator[int]:
         """Open `path` for reading and give its descriptor."""
-        with self._reach(path) as (base, short):
-            fd = os.open(short, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=base)
+        base, short = self._reach(path)
+        fd = os.open(short, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=base)
         try:
             yield fd
         finally:
@@ -158,21 +187,21 @@ class SnapshotTree:
 
     def entry(self, path: bytes, known: os.stat_result | None = None) -> Entry:
         """Read everything a restore must reproduce. Raises OSError when it cannot be read."""
-        with self._reach(path) as (base, short):
-            info = known or os.stat(short, dir_fd=base, follow_symlinks=False)
-            kind = EntryType.of_mode(info.st_mode)
-            name = b"/proc/self/fd/%d/%s" % (base, short)
-            return Entry(
-                type=kind,
-                mode=stat.S_IMODE(info.st_mode),
-                uid=info.st_uid,
-                gid=info.st_gid,
-                mtime_ns=info.st_mtime_ns,
-                size=info.st_size if kind is EntryType.FILE else 0,
-                rdev=info.st_rdev if kind in {EntryType.CHARACTER, EntryType.BLOCK} else 0,
-                target=os.readlink(short, dir_fd=base) if kind is EntryType.SYMLINK else None,
-                xattrs=_xattrs(name),
-            )
+        base, short = self._reach(path)
+        info = known or os.stat(short, dir_fd=base, follow_symlinks=False)
+        kind = EntryType.of_mode(info.st_mode)
+        name = b"/proc/self/fd/%d/%s" % (base, short)
+        return Entry(
+            type=kind,
+            mode=stat.S_IMODE(info.st_mode),
+            uid=info.st_uid,
+            gid=info.st_gid,
+            mtime_ns=info.st_mtime_ns,
+            size=info.st_size if kind is EntryType.FILE else 0,
+            rdev=info.st_rdev if kind in {EntryType.CHARACTER, EntryType.BLOCK} else 0,
+            target=os.readlink(short, dir_fd=base) if kind is EntryType.SYMLINK else None,
+            xattrs=_xattrs(name),
+        )
 
     def walk(self, top: bytes = b"") -> Iterator[tuple[bytes, Listed]]:
         """Yield (path, listed) of everything below `top`, each directory before its content.
@@ -236,14 +265,12 @@ def _open_by_identity(mount: int, identity: Identity) -> int | None:
 
 
 def _identity(fd: int, path: bytes) -> Identity:
-    buffer = ctypes.create_string_buffer(8 + _HANDLE_BYTES)
-    struct.pack_into("Ii", buffer, 0, _HANDLE_BYTES, 0)
-    mount_id = ctypes.c_int()
-    if _libc.name_to_handle_at(fd, path, buffer, ctypes.byref(mount_id), 0) == 0:
-        size, _kind = struct.unpack_from("Ii", buffer)
-        fid = buffer.raw[8 : 8 + size]
-        if size >= 12:  # noqa: PLR2004 - u16 length, 6 bytes object, 4 bytes generation
-            return Identity(int.from_bytes(fid[2:8], "little"), int.from_bytes(fid[8:12], "little"))
+    handle = _Handle.from_buffer_copy(_EMPTY_HANDLE)
+    if _libc.name_to_handle_at(fd, path, handle, _MOUNT_ID, 0) == 0:
+        (size,) = _HANDLE_SIZE.unpack_from(handle)
+        if size >= _FID.size:
+            low, high, generation = _FID.unpack_from(handle, len(_EMPTY_HANDLE) - _HANDLE_BYTES)
+            return Identity(low | high << 32, generation)
     elif (code := ctypes.get_errno()) not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EOVERFLOW}:
         raise OSError(code, os.strerror(code), path)
     return Identity(os.stat(path, dir_fd=fd, follow_symlinks=False).st_ino, 0)

@@ -44,7 +44,7 @@ def test_a_record_on_a_full_disk_is_no_unreadable_file(tmp_path):
     writer._file.close()
     writer._file = type("File", (), {"write": full, "close": full})()
     with pytest.raises(StagingError):
-        writer.add(ObjectRecord(1, 2, 3, b""))
+        writer.add(ObjectRecord(1, 2, 3, bytes(1 << 16)))  # shorter ones are written together
     with pytest.raises(StagingError):
         writer.__exit__(None, None, None)
 

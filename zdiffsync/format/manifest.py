@@ -10,7 +10,7 @@ xattr values base64. See docs/manifest-format.md.
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +46,7 @@ from zdiffsync.model.entry import Entry, EntryType
 from zdiffsync.model.staging import staging
 
 FORMAT = 2
+_CHUNK = 1 << 16  # bytes of lines that are compressed at once
 IN_BASE = 0  # the content number that means: the base's file at the object's base path
 
 
@@ -178,6 +179,7 @@ class ManifestWriter:
             # Without a checksum a flipped bit in a name or digest would be read as another name or digest.
             self._file = ZstdFile(path, "wb", options={CompressionParameter.checksum_flag: 1})
         self._count = 0
+        self._lines = bytearray()
         self._line({"manifest": FORMAT, **asdict(header)})
 
     def add(self, record: Record) -> None:
@@ -188,17 +190,24 @@ class ManifestWriter:
     def finish(self, stats: dict[str, Any]) -> None:
         """Write the end line and close."""
         self._line({"end": self._count, "stats": stats})
+        self._write()
         self._close()
 
     def _line(self, value: dict[str, Any]) -> None:
-        line = json.dumps(value, separators=(",", ":")).encode() + b"\n"
+        line = _json(value) + b"\n"
         if len(line) > MAX_LINE:  # nothing would read it again
             raise ZdiffsyncError(
                 f"a manifest's {next(iter(value))} record of {len(line)} bytes is longer than the {MAX_LINE} "
                 "that can be read; exclude what makes it so"
             )
+        self._lines += line
+        if len(self._lines) >= _CHUNK:
+            self._write()
+
+    def _write(self) -> None:
         with staging(self._path):
-            self._file.write(line)
+            self._file.write(self._lines)
+        self._lines.clear()
 
     def _close(self) -> None:
         with staging(self._path):
@@ -210,6 +219,8 @@ class ManifestWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and self._lines:
+            self._write()
         self._close()
 
 
@@ -225,18 +236,17 @@ def read_manifest(path: Path, called: str | None = None) -> Iterator[Header | Re
         with ZstdFile(path, "rb") as lines:
             yield _decode_header(json.loads(_line_of(lines) or b"null"))
             while line := _line_of(lines):
-                value = json.loads(line)
+                found = _parsed(line)
                 if ended:
                     raise IntegrityError(f"manifest {called} goes on behind its end")
-                if "end" in value:
+                if isinstance(found, EndJson):
                     ended = True
-                    end = msgspec.convert(value, EndJson)
-                    if end.end != count:
-                        raise IntegrityError(f"manifest {called} holds {count} of its {end.end} records")
-                    yield Summary(end.stats)
+                    if found.end != count:
+                        raise IntegrityError(f"manifest {called} holds {count} of its {found.end} records")
+                    yield Summary(found.stats)
                 else:
                     count += 1
-                    yield decode(value)
+                    yield _record(found)
     except (ZstdError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"manifest {called} is damaged: {error}") from error
     if not ended:
@@ -248,6 +258,29 @@ def _line_of(lines: ZstdFile) -> bytes:
     if len(line) > MAX_LINE:
         raise ValueError(f"a line has more than {MAX_LINE} bytes")
     return line
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    try:
+        return _encode_json(value)
+    except (UnicodeEncodeError, OverflowError):  # a path that is no UTF-8, a time beyond 64 bits
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _parsed(line: bytes) -> "_Json | EndJson":
+    """Return a line's record, or the end. Raises ValueError or TypeError for what is neither.
+
+    msgspec reads a line many times faster than json, which is asked about what msgspec does not know: lone
+    surrogates, integers beyond 64 bits.
+    """
+    quick = _DECODERS.get(line[2 : line.find(b'"', 2)])
+    if quick is not None:
+        try:
+            return quick(line)
+        except msgspec.DecodeError:
+            pass
+    value = json.loads(line)
+    return msgspec.convert(value, EndJson) if "end" in value else _typed(value)
 
 
 def _decode_header(value: Any) -> Header:
@@ -294,10 +327,18 @@ def encode(record: Record) -> dict[str, Any]:
 
 def decode(value: dict[str, Any]) -> Record:
     """Return the record that `encode` gave. Raises TypeError or ValueError when it is not one."""
+    return _record(_typed(value))
+
+
+def _typed(value: dict[str, Any]) -> "_Json":
     kind = _KINDS.get(next(iter(value), ""))
     if kind is None:
         raise ValueError(f"unknown record with keys {sorted(value)}")
     found: _Json = msgspec.convert(value, kind)
+    return found
+
+
+def _record(found: "_Json") -> Record:
     match found:
         case PackJson(pack=pack, size=size, sha256=sha256):
             return PackRecord(pack, size, sha256)
@@ -325,6 +366,10 @@ _KINDS: dict[str, Any] = {
     "version": VersionJson,
     "name": NameJson,
     "links": LinksJson,
+}
+_encode_json = msgspec.json.Encoder().encode
+_DECODERS: dict[bytes, Callable[[bytes], _Json | EndJson]] = {
+    key.encode(): msgspec.json.Decoder(kind).decode for key, kind in {**_KINDS, "end": EndJson}.items()
 }
 
 

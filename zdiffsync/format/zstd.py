@@ -46,12 +46,28 @@ _MAX_TABLE_LOG = 20
 _MIN_PREFIX = 8
 
 
-def compress(data: bytes | memoryview, level: int = 3) -> bytes:
+_USUAL = 3
+_idle: list[ZstdCompressor] = []  # of the usual level; as many as threads compress at once
+
+
+def compress(data: bytes | memoryview, level: int = _USUAL) -> bytes:
     """Return `data` as one checksummed zstd frame made at `level` (1 to 19)."""
-    compressor = ZstdCompressor(
+    if level != _USUAL:
+        return _compressor(level).compress(data, ZstdCompressor.FLUSH_FRAME)
+    # Making a compressor takes ten times longer than compressing a small file.
+    try:
+        compressor = _idle.pop()
+    except IndexError:
+        compressor = _compressor(level)
+    frame = compressor.compress(data, ZstdCompressor.FLUSH_FRAME)
+    _idle.append(compressor)  # not where it broke off within a frame
+    return frame
+
+
+def _compressor(level: int) -> ZstdCompressor:
+    return ZstdCompressor(
         options={CompressionParameter.compression_level: level, CompressionParameter.checksum_flag: 1}
     )
-    return compressor.compress(data, ZstdCompressor.FLUSH_FRAME)
 
 
 def decompress(data: bytes | memoryview, limit: int) -> bytes:

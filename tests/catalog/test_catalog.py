@@ -8,6 +8,7 @@ import pytest
 from builders import CHAIN, content, directory_entry, file_entry, manifest, point_key
 from sqlalchemy.schema import CreateTable
 
+from zdiffsync.catalog import database
 from zdiffsync.catalog.catalog import Catalog, Root
 from zdiffsync.catalog.journal import UnfinishedRun
 from zdiffsync.catalog.schema import VERSION, Base
@@ -412,6 +413,20 @@ def test_two_processes_taking_in_the_same_points_at_once(path):
         thread.join()
     assert failures == []
     assert (rows(path)["point"], rows(path)["object"]) == (20, 20)
+
+
+def test_what_another_process_made_in_between_is_not_emptied(path, monkeypatch):
+    filled(path, manifest(0, [ObjectRecord(1, 1, 1, None)]))
+    asked = []
+
+    def late(connection, real=database._version):
+        asked.append(connection)
+        return 0 if len(asked) == 1 else real(connection)
+
+    monkeypatch.setattr(database, "_version", late)
+    with Catalog(path) as catalog:
+        assert len(catalog.points()) == 1
+    assert len(asked) == 2
 
 
 def test_where_no_file_can_be(tmp_path):

@@ -50,6 +50,8 @@ def _bring_up(connection: Connection, path: Path) -> None:
         return  # writes nothing, so a reader never waits for a run
     connection.exec_driver_sql("BEGIN IMMEDIATE")  # all or nothing, and one process at a time
     version = _version(connection)
+    if version == VERSION:
+        return  # another process was faster, and has perhaps put points into it already
     if version > VERSION:
         raise CatalogError(
             f"catalog {path} has version {version}, this zdiffsync knows {VERSION}; upgrade zdiffsync"
@@ -82,12 +84,13 @@ def _prepare(connection: Any, _record: object) -> None:
 def _translator(path: Path) -> Callable[[ExceptionContext], None]:
     def translate(context: ExceptionContext) -> None:
         if isinstance(context.original_exception, sqlite3.DatabaseError):
-            raise _explained(path, context.original_exception) from context.original_exception
+            raise explained(path, context.original_exception) from context.original_exception
 
     return translate
 
 
-def _explained(path: Path, error: sqlite3.DatabaseError) -> CatalogError:
+def explained(path: Path, error: sqlite3.DatabaseError) -> CatalogError:
+    """Return what SQLite said of the catalog at `path` as an error of ours."""
     if isinstance(error, sqlite3.OperationalError):
         return CatalogError(
             f"cannot use the catalog {path}: {error}; check its permissions and the free space"

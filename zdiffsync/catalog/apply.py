@@ -6,13 +6,16 @@ manifest has introduced is refused; a chain whose manifests were made anew is em
 one transaction.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
+from zdiffsync.catalog.prepared import Prepared
 from zdiffsync.catalog.schema import (
+    Base,
     ChainRow,
     ContentRow,
     DirentRow,
@@ -24,7 +27,6 @@ from zdiffsync.catalog.schema import (
     VersionRow,
 )
 from zdiffsync.catalog.values import entry_columns
-from zdiffsync.catalog.view import parts
 from zdiffsync.errors import CatalogError, ChainError, IntegrityError
 from zdiffsync.format.manifest import (
     IN_BASE,
@@ -165,28 +167,23 @@ class _Writer:
         rows = self._rows.pop(kind)
         for column, table in _REFERENCES.get(kind, {}).items():
             self._awaited[table] |= self._missing(table, {row[column] for row in rows} - {None, IN_BASE})
+        if kind in _ENDED:
+            _ENDED[kind].run(self._connection, rows)
         if kind is LinksRecord:
-            self._replace_links(rows)
-        elif kind is PackRecord:  # manifests made anew name all packs they need, whoever else does
-            self._connection.execute(insert(PackRow).prefix_with("OR IGNORE"), rows)
-        else:
-            self._end_earlier(kind, rows)
-            self._connection.execute(insert(_TABLES[kind]), rows)
+            rows = [{**row, "name": name} for row in rows for name in row["names"]]
+        _INSERTED[kind].run(self._connection, rows)
         if kind is ContentRecord and self._portions:
             self._connection.execute(insert(PortionRow), self._portions)
             self._portions.clear()
 
     def _missing(self, table: _Numbered, numbers: set[int]) -> set[int]:
         """Return those of the numbers that the chain does not have, or not yet."""
-        missing = set(numbers)
-        for part in parts(numbers):
-            found = select(table.number).where(table.chain == self._chain, table.number.in_(part))
-            missing.difference_update(self._connection.execute(found).scalars())
-        return missing
+        values = {"chain": self._chain, "numbers": json.dumps(list(numbers))}
+        return numbers.difference(row.number for row in _AMONG[table].ask(self._connection, values))
 
     def _row(self, record: Record) -> dict[str, Any]:
         common = {"chain": self._chain}
-        span = {**common, "since": self._sequence, "until": None}
+        span = {**common, "since": self._sequence}
         match record:
             case PackRecord():
                 return {**common, "key": record.pack, "size": record.size, "sha256": record.sha256}
@@ -215,53 +212,58 @@ class _Writer:
                 }  # fmt: skip
             case LinksRecord():
                 return {
-                    **common, "o": record.zfs_object, "g": record.generation, "names": record.names,
+                    **common, "zfs_object": record.zfs_object, "generation": record.generation,
+                    "names": record.names,
                 }  # fmt: skip
 
-    def _end_earlier(self, kind: type[Record], rows: list[dict[str, Any]]) -> None:
-        """Close the span of the rows that the new ones take the place of."""
-        if kind is NameRecord:
-            statement = update(DirentRow).where(
-                DirentRow.chain == self._chain,
-                DirentRow.parent == bindparam("p"),
-                DirentRow.name == bindparam("n"),
-                DirentRow.until.is_(None),
-            )
-            keys = [{"p": row["parent"], "n": row["name"]} for row in rows]
-        elif kind is VersionRecord:
-            statement = update(VersionRow).where(
-                VersionRow.chain == self._chain,
-                VersionRow.object == bindparam("o"),
-                VersionRow.until.is_(None),
-            )
-            keys = [{"o": row["object"]} for row in rows]
-        else:
-            return
-        self._connection.execute(statement.values(until=self._sequence), keys)
 
-    def _replace_links(self, links: list[dict[str, Any]]) -> None:
-        gone = delete(LinkRow).where(
-            LinkRow.chain == self._chain,
-            LinkRow.zfs_object == bindparam("o"),
-            LinkRow.generation == bindparam("g"),
-        )
-        self._connection.execute(gone, [{"o": row["o"], "g": row["g"]} for row in links])
-        rows = [
-            {"chain": self._chain, "zfs_object": row["o"], "generation": row["g"], "name": name}
-            for row in links
-            for name in row["names"]
-        ]
-        if rows:
-            self._connection.execute(insert(LinkRow), rows)
+def _span(row: type[DirentRow] | type[VersionRow], *same: ColumnElement[bool]) -> Prepared:
+    """Return what ends the span of the row that a new one takes the place of."""
+    still = (row.chain == bindparam("chain"), row.until.is_(None), *same)
+    return Prepared(update(row).where(*still).values(until=bindparam("since")))
 
 
-_TABLES: dict[type[Record], Any] = {
-    ContentRecord: ContentRow,
-    ObjectRecord: ObjectRow,
-    VersionRecord: VersionRow,
-    NameRecord: DirentRow,
-}
+def _insert(row: type[Base], columns: str, how: str = "") -> Prepared:
+    statement = insert(row).prefix_with(how) if how else insert(row)
+    return Prepared(statement, columns.split())
+
+
+def _among(row: _Numbered) -> Prepared:
+    # SQLite takes a list of any length as JSON.
+    numbers = select(func.json_each(bindparam("numbers")).table_valued("value").c.value)
+    return Prepared(select(row.number).where(row.chain == bindparam("chain"), row.number.in_(numbers)))
+
+
 _REFERENCES: dict[type[Record], dict[str, _Numbered]] = {
     VersionRecord: {"object": ObjectRow, "content": ContentRow},
     NameRecord: {"parent": ObjectRow, "child": ObjectRow},
+}
+_AMONG: dict[_Numbered, Prepared] = {ObjectRow: _among(ObjectRow), ContentRow: _among(ContentRow)}
+_ENDED: dict[type[Record], Prepared] = {
+    NameRecord: _span(
+        DirentRow, DirentRow.parent == bindparam("parent"), DirentRow.name == bindparam("name")
+    ),
+    VersionRecord: _span(VersionRow, VersionRow.object == bindparam("object")),
+    LinksRecord: Prepared(
+        delete(LinkRow).where(
+            LinkRow.chain == bindparam("chain"),
+            LinkRow.zfs_object == bindparam("zfs_object"),
+            LinkRow.generation == bindparam("generation"),
+        )
+    ),
+}
+_INSERTED: dict[type[Record], Prepared] = {
+    # Manifests made anew name all packs they need, whoever else does.
+    PackRecord: _insert(PackRow, "key chain size sha256", "OR IGNORE"),
+    ContentRecord: _insert(
+        ContentRow,
+        "chain number sequence size digest windowed pack offset length source source_path depth",
+    ),
+    ObjectRecord: _insert(ObjectRow, "chain number zfs_object generation base_path"),
+    VersionRecord: _insert(
+        VersionRow,
+        "chain object since type mode uid gid mtime_ns size rdev target xattrs content",
+    ),
+    NameRecord: _insert(DirentRow, "chain parent name child since"),
+    LinksRecord: _insert(LinkRow, "chain zfs_object generation name"),
 }

@@ -40,6 +40,9 @@ from zdiffsync.store.names import ManifestName
 
 Manifest = Iterable[Header | Record | Summary]
 
+# Digests lead to pages all over the file: 16 MiB of it are kept, and as much is written at once.
+_FOR_CHANGES = ("cache_size = -16384", "wal_autocheckpoint = 4096")
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -137,6 +140,8 @@ class Catalog:
     @contextmanager
     def _changing(self) -> Iterator[Connection]:
         with self._engine.begin() as connection:
+            for pragma in _FOR_CHANGES:
+                connection.exec_driver_sql(f"PRAGMA {pragma}")
             # Before looking what is there: another process may be taking it in, too.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection

@@ -4,12 +4,13 @@ The sibling of catalog.view, which shows one point. Used by history, find and di
 Rule: one statement answers for all points; nothing here is asked point by point.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, select
 
+from zdiffsync.catalog.prepared import Prepared
 from zdiffsync.catalog.schema import ContentRow, DirentRow, ObjectRow, VersionRow
 from zdiffsync.catalog.values import row_content, row_entry
 from zdiffsync.catalog.view import parts
@@ -58,15 +59,46 @@ class Touched:
     base_paths: frozenset[bytes]
 
 
+Wanted = Callable[[bytes, int | None], bool]
+
+_NAMES_OF = Prepared(
+    select(DirentRow.name, DirentRow.child, DirentRow.since, DirentRow.until)
+    .where(DirentRow.chain == bindparam("chain"), DirentRow.parent == bindparam("parent"))
+    .order_by(DirentRow.name, DirentRow.since)
+)
+
+
 class ChainRows:
     """The rows of one chain, through an open connection."""
 
     def __init__(self, connection: Connection, chain: int) -> None:
         self._connection, self._chain = connection, chain
 
-    def names(self, parent: int, name: bytes | None = None) -> list[NameSpan]:
-        """Return what the names of a directory (or only `name`) ever led to, by name and then by time."""
-        return self._names(DirentRow.parent == parent, *(() if name is None else (DirentRow.name == name,)))
+    def names(self, parent: int, name: bytes | None = None, only: Wanted | None = None) -> list[NameSpan]:
+        """Return what the names of a directory (or only `name`) ever led to, by name and then by time.
+
+        `only` tells by name and child which are wanted.
+        """
+        if name is not None:
+            return self._names(DirentRow.parent == parent, DirentRow.name == name)
+        rows = _NAMES_OF.ask(self._connection, {"chain": self._chain, "parent": parent})
+        return [
+            NameSpan(parent, row.name, row.child, row.since, _end(row))
+            for row in rows
+            if only is None or only(row.name, row.child)
+        ]
+
+    def based(self) -> frozenset[int]:
+        """Return the objects that the base has, too."""
+        statement = select(ObjectRow.number).where(
+            ObjectRow.chain == self._chain, ObjectRow.base_path.is_not(None)
+        )
+        return frozenset(self._connection.execute(statement).scalars())
+
+    def holders(self) -> frozenset[int]:
+        """Return the directories of which the overlay ever knew a name."""
+        statement = select(DirentRow.parent).distinct().where(DirentRow.chain == self._chain)
+        return frozenset(self._connection.execute(statement).scalars())
 
     def names_of(self, children: Iterable[int]) -> dict[int, list[NameSpan]]:
         """Return the names that ever led to objects, by object, each by time."""

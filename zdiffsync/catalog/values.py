@@ -42,7 +42,7 @@ def row_content(row: ContentRow) -> ContentRecord:
     blob = None if row.pack is None else BlobRef(row.pack, row.offset, row.length)
     packs = {} if blob is None else {blob.pack: blob.length}
     return ContentRecord(
-        row.number, row.size, row.digest, row.windowed, blob, packs,
+        row.number, row.size, row.digest, bool(row.windowed), blob, packs,
         row.source, row.source_path, row.depth,
     )  # fmt: skip
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Row, select
+from sqlalchemy import Connection, Executable, Row, select
 
 from zdiffsync.catalog import statements
+from zdiffsync.catalog.prepared import Prepared
 from zdiffsync.catalog.schema import ObjectRow, PackRow
 from zdiffsync.catalog.values import row_content, row_entry
 from zdiffsync.errors import CatalogError, IntegrityError
@@ -62,8 +63,7 @@ class PointView:
     def child(self, node: Node, name: bytes) -> Node | None:
         """Return what `name` in directory `node` leads to."""
         if node.object is not None:
-            row = self._ask(statements.CHILD, parent=node.object, name=name).first()
-            if row is not None:
+            for row in self._ask(statements.CHILD, parent=node.object, name=name):
                 return None if row.child is None else self.node(row.child)
         if node.base_path is None:
             return None
@@ -78,10 +78,9 @@ class PointView:
 
     def node(self, number: int) -> Node:
         """Return the node of an object by its number. Raises CatalogError when the catalog lacks it."""
-        row = self._ask(statements.BASE_PATH, number=number).first()
-        if row is None:
-            raise CatalogError(f"the catalog lacks object {number}; delete it, it is made again")
-        return Node(number, row.base_path)
+        for row in self._ask(statements.BASE_PATH, number=number):
+            return Node(number, row.base_path)
+        raise CatalogError(f"the catalog lacks object {number}; delete it, it is made again")
 
     def overlaid(self, base_paths: Iterable[bytes]) -> dict[bytes, int]:
         """Return the object numbers of those base paths that the overlay knows."""
@@ -109,7 +108,7 @@ class PointView:
             return
         if node.object is not None:
             below |= {node.object}
-            for row in self._ask(statements.PARENTS, child=node.object).all():
+            for row in self._ask(statements.PARENTS, child=node.object):
                 parent = self.node(row.parent)
                 yield from (_join(path, row.name) for path in self._directory_paths(parent, below))
         if node.base_path is not None:
@@ -127,15 +126,15 @@ class PointView:
 
         One that was gone for a while, into an excluded place, has several: the last is the living one.
         """
-        found: int | None = self._ask(
-            statements.WITH_IDENTITY, zfs_object=zfs_object, generation=generation
-        ).scalar()
+        (row,) = self._ask(statements.WITH_IDENTITY, zfs_object=zfs_object, generation=generation)
+        found: int | None = row.number
         return found
 
     def version(self, number: int) -> Version | None:
         """Return metadata and content of an object, None when they are still the base's."""
-        row = self._ask(statements.VERSION, number=number).first()
-        return None if row is None else Version(row_entry(row), row.content)  # type: ignore[arg-type]
+        for row in self._ask(statements.VERSION, number=number):
+            return Version(row_entry(row), row.content)
+        return None
 
     def versions(self, numbers: Iterable[int]) -> dict[int, Version]:
         """Return metadata and content of many objects; those that are still the base's have no key."""
@@ -150,15 +149,15 @@ class PointView:
 
     def content(self, number: int) -> ContentRecord:
         """Return a stored content. Raises CatalogError when the catalog lacks it."""
-        row = self._ask(statements.CONTENT, number=number).first()
-        if row is None:
-            raise CatalogError(f"the catalog lacks content {number}; delete it, it is made again")
-        return row_content(row)  # type: ignore[arg-type]
+        for row in self._ask(statements.CONTENT, number=number):
+            return row_content(row)
+        raise CatalogError(f"the catalog lacks content {number}; delete it, it is made again")
 
     def content_with_digest(self, digest: str, size: int) -> ContentRecord | None:
         """Return a content of this chain with the same bytes, if there is one that is not lost."""
-        row = self._ask(statements.WITH_DIGEST, digest=digest, size=size).first()
-        return None if row is None else row_content(row)  # type: ignore[arg-type]
+        for row in self._ask(statements.WITH_DIGEST, digest=digest, size=size):
+            return row_content(row)
+        return None
 
     def pack(self, key: str) -> PackRecord:
         """Return what is known of a pack. Raises CatalogError when it is not known."""
@@ -175,14 +174,18 @@ class PointView:
         return [Node(row.number, row.base_path) for row in rows]
 
     def _base_node(self, path: bytes) -> Node:
-        return Node(self._ask(statements.AT_BASE_PATH, path=path).scalar(), path)
+        for row in self._ask(statements.AT_BASE_PATH, path=path):
+            return Node(row.number, path)
+        return Node(None, path)
 
-    def _ask(self, statement: Executable, **values: object) -> CursorResult[Any]:
-        return self._connection.execute(statement, {"chain": self.chain, "sequence": self.sequence, **values})
+    def _ask(self, statement: Prepared, **values: object) -> list[Any]:
+        return statement.ask(self._connection, {"chain": self.chain, "sequence": self.sequence, **values})
 
     def _ask_of_many(self, statement: Executable, many: Iterable[object]) -> Iterator[Row[Any]]:
         for part in parts(many):
-            yield from self._ask(statement, many=part)
+            yield from self._connection.execute(
+                statement, {"chain": self.chain, "sequence": self.sequence, "many": part}
+            )
 
 
 def parts(items: Iterable[_Item]) -> Iterator[list[_Item]]:

@@ -79,7 +79,7 @@ def search(tree: SpanTree, top: Iterable[Place], path: bytes, query: Query) -> I
             fitting = [state for state in below.states if query.fits(state.entry)] if below.wanted else []
             if fitting:
                 yield _match(below.path, fitting, lookup)
-            if _may_hold(below):
+            if any(map(tree.may_hold, below.places)):
                 stack.append(_level(tree, below.places, below.path, query))
                 break
         else:
@@ -95,24 +95,15 @@ class _Below:
 
 
 def _level(tree: SpanTree, top: Iterable[Place], path: bytes, query: Query) -> Iterator[_Below]:
-    """Yield what a directory ever held; states only where they are needed."""
+    """Yield what a directory ever held; states only of what the query's name fits."""
     prefix = path + b"/" if path else b""
-    children = tree.children(top)
-    wanted = {name for name in children if query.name is None or query.name(prefix + name)}
-    states = tree.states(
-        {
-            name: places for name, places in children.items()
-            if name in wanted or any(place.known is not None for place in places)
-        }
-    )  # fmt: skip
+    test = query.name
+    only = None if test is None else lambda name: test(prefix + name)
+    children = tree.children(top, only)
+    wanted = {name for name in children if only is None or only(name)}
+    states = tree.states({name: children[name] for name in wanted})
     for name, places in children.items():
         yield _Below(prefix + name, places, states.get(name, []), name in wanted)
-
-
-def _may_hold(below: _Below) -> bool:
-    return any(place.stored is not None and place.stored.subtree for place in below.places) or any(
-        state.entry.type is EntryType.DIRECTORY for state in below.states
-    )
 
 
 def _match(path: bytes, states: list[State], lookup: ContentLookup) -> Match:

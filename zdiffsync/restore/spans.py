@@ -14,7 +14,7 @@ from typing import TypeVar
 from zdiffsync.bases.bases import Bases
 from zdiffsync.bases.nodes import BaseNode
 from zdiffsync.catalog.catalog import Point
-from zdiffsync.catalog.timeline import ChainRows, Known, NameSpan, VersionSpan
+from zdiffsync.catalog.timeline import ChainRows, Known, NameSpan, VersionSpan, Wanted
 from zdiffsync.catalog.view import Node
 from zdiffsync.format.manifest import IN_BASE
 from zdiffsync.model.entry import Entry, EntryType
@@ -90,6 +90,16 @@ class Chain:
         """The base paths at or below which anything ever changed."""
         return self.rows.overlaid()
 
+    @cached_property
+    def holders(self) -> frozenset[int]:
+        """The directories of which the overlay ever knew a name."""
+        return self.rows.holders()
+
+    @cached_property
+    def perhaps_holders(self) -> frozenset[int]:
+        """Objects below which something can stand: of those of the base it is not known here."""
+        return self.holders if self.restic is None else self.holders | self.rows.based()
+
     @property
     def whole(self) -> Span:
         """All points of the chain, also those that are gone in between."""
@@ -140,15 +150,20 @@ class SpanTree:
         """Return what `name` in a directory leads to, in the order of the directory's places and of time."""
         return [found for place in places for _, found in self._named(place, name)]
 
-    def children(self, places: Iterable[Place]) -> dict[bytes, list[Place]]:
-        """Return what a directory holds in any of its points, by name, sorted."""
+    def children(
+        self, places: Iterable[Place], only: Callable[[bytes], bool] | None = None
+    ) -> dict[bytes, list[Place]]:
+        """Return what a directory holds in any of its points, by name, sorted.
+
+        With `only` names that it does not want may be left out, where the overlay knows nothing below them.
+        """
         found: dict[bytes, list[Place]] = {}
         shared: dict[str, list[Place]] = {}
         for place in places:
             if place.stored is not None and place.stored.subtree and self.pristine(place):
                 shared.setdefault(place.stored.subtree, []).append(place)
                 continue
-            for name, child in self._named(place, None):
+            for name, child in self._named(place, None, only):
                 found.setdefault(name, []).append(child)
         for subtree, alike in shared.items():
             spans = tuple(span for place in alike for span in place.spans)
@@ -224,12 +239,20 @@ class SpanTree:
         node: BaseNode | None = self._bases.node(chain.restic, base_path)
         return node
 
-    def _named(self, place: Place, name: bytes | None) -> Iterator[tuple[bytes, Place]]:
+    def may_hold(self, place: Place) -> bool:
+        """Whether anything can stand below a place."""
+        if place.stored is not None and place.stored.subtree:
+            return True
+        return place.known is not None and place.known.number in self.chains[place.spans[0].chain].holders
+
+    def _named(
+        self, place: Place, name: bytes | None, only: Callable[[bytes], bool] | None = None
+    ) -> Iterator[tuple[bytes, Place]]:
         """Yield the names of a directory (or only `name`) with what they lead to over parts of its spans."""
         chain = self.chains[place.spans[0].chain]
         rows: dict[bytes, list[NameSpan]] = {}
         if place.known is not None:
-            for row in chain.rows.names(place.known.number, name):
+            for row in chain.rows.names(place.known.number, name, _wanted(place, chain, only)):
                 rows.setdefault(row.name, []).append(row)
         inside = self._inside(place, name)
         prefix = _prefix(place.base_path)
@@ -292,6 +315,12 @@ def _parts(span: Span, rows: Iterable[_Row]) -> Iterator[tuple[Span, _Row | None
         at = until
     if at < span.until:
         yield Span(span.chain, at, span.until), None
+
+
+def _wanted(place: Place, chain: Chain, only: Callable[[bytes], bool] | None) -> Wanted | None:
+    if only is None or (place.stored is not None and place.stored.subtree):
+        return None  # a name that hides one of the base must not be left out
+    return lambda name, child: child in chain.perhaps_holders or only(name)
 
 
 def _prefix(path: bytes | None) -> bytes:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from zdiffsync.backup.changes import ChangeSet, Detection, ObjectChange
 from zdiffsync.backup.samples import Samples, looks_random, take_samples
 from zdiffsync.backup.tally import Tally, tally
-from zdiffsync.backup.tripwire import Finding, Night, TripwireSettings, judge
+from zdiffsync.backup.tripwire import Finding, Night, judge
+from zdiffsync.backup.tripwire_settings import TripwireSettings
 from zdiffsync.external.tree import Identity, SnapshotTree
 
 QUIET = [Night(2, 120)] * 5
@@ -158,7 +159,7 @@ class Trees:
         self.gone[Identity(1000 + len(self.gone), 1)] = tuple(name.encode() for name in names)
 
     def tally(self) -> Tally:
-        changes = ChangeSet((), tuple(self.objects), {}, {}, Detection("test"), self.gone)
+        changes = ChangeSet({}, tuple(self.objects), {}, {}, Detection("test"), self.gone)
         with SnapshotTree(os.fsencode(self.sides[0])) as old, SnapshotTree(os.fsencode(self.sides[1])) as new:
             return tally(changes, old, new)
 

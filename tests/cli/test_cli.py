@@ -12,7 +12,7 @@ from zdiffsync import __version__
 from zdiffsync.cli.main import group, invoke
 from zdiffsync.errors import ExitCode
 
-COMMANDS = sorted(group.commands)
+COMMANDS = group.list_commands(None)
 
 
 def call(capfd, *arguments):
@@ -84,7 +84,7 @@ def test_help_of_each_command_needs_nothing_else(capfd, home, command):  # noqa:
         code, out, err = call(capfd, command, flag)
         assert (code, err) == (0, "")
         assert out.startswith(f"Usage: zdiffsync {command}")
-        assert len(group.commands[command].get_short_help_str(100)) > 10
+        assert len(group.get_command(None, command).get_short_help_str(100)) > 10
 
 
 def test_the_installed_program(tmp_path):

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from zdiffsync.backup.contents import ContentSettings
 from zdiffsync.backup.excludes import Excludes
-from zdiffsync.backup.tripwire import TripwireSettings
+from zdiffsync.backup.tripwire_settings import TripwireSettings
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.external.restic import Restic
 from zdiffsync.model.progress import ProgressFactory

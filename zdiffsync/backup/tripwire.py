@@ -9,22 +9,13 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from zdiffsync.backup.samples import Samples
+from zdiffsync.backup.tripwire_settings import TripwireSettings
 from zdiffsync.errors import ExitCode, ZdiffsyncError
 
 _SHORT_HISTORY = 3  # points; with fewer nobody knows what is usual
 _TIMES_USUAL = 2
 _FEWEST_SAMPLES = 16
 _NEARLY_ALL = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class TripwireSettings:
-    """`deleted` and `changed` as shares of a dataset's files; fewer than `min_files` files never trip."""
-
-    enabled: bool = True
-    deleted: float = 0.3
-    changed: float = 0.5
-    min_files: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
 from zdiffsync.cli.check_summary import check_summary, check_values, finding_text
-from zdiffsync.cli.context import App, Opened, pass_app
+from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.opening import Opened
 from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError, ZdiffsyncError
 from zdiffsync.external.lock import exclusive

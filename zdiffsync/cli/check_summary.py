@@ -3,8 +3,7 @@
 import os
 from typing import Any
 
-from zdiffsync.cli.summary import plural, size
-from zdiffsync.cli.text import shown
+from zdiffsync.cli.text import plural, shown, size
 from zdiffsync.errors import ZdiffsyncError
 from zdiffsync.maintain.findings import Affected, AffectedFile, CheckReport, Finding
 

@@ -10,24 +10,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zdiffsync.backup.sync import sync_catalog
-from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.cli.progress import bars
 from zdiffsync.config.config import Config, default_path, load
-from zdiffsync.external.restic import Restic
 from zdiffsync.model.progress import ProgressFactory
-from zdiffsync.restore.contents import FetchBlob
-from zdiffsync.restore.local import LocalSnapshots
-from zdiffsync.restore.packs import RangedPacks
-from zdiffsync.store.object_cache import ObjectCache
-from zdiffsync.store.remote import LazyRepository
-from zdiffsync.store.repository import Repository, open_repository
-from zdiffsync.store.secret import Secret
+
+if TYPE_CHECKING:
+    from zdiffsync.cli.opening import Opened, Reading
 
 
 @dataclass(slots=True)
@@ -86,81 +79,22 @@ class App:
         with Catalog(self.catalog_path) as catalog:
             yield catalog
 
-    @contextmanager
-    def opened(self, *, fill: bool = True) -> Iterator["Opened"]:
-        """Open remote, catalog and restic; an empty catalog is first filled from the remote, if wanted."""
-        config = self.config
-        with open_configured(config) as repository, self.catalog() as catalog:
-            if fill and not catalog.manifests():
-                sync_catalog(repository.store.data, catalog, self.progress)
-            yield Opened(config, repository, catalog, make_restic(config, repository))
+    # What follows needs nearly all there is; to list points it is not even imported.
 
-    @contextmanager
-    def reading(self, *, planned: bool = False) -> Iterator["Reading"]:
+    def opened(self, *, fill: bool = True) -> AbstractContextManager["Opened"]:
+        """Open remote, catalog and restic; an empty catalog is first filled from the remote, if wanted."""
+        from zdiffsync.cli.opening import opened  # noqa: PLC0415 - see above
+
+        return opened(self, fill=fill)
+
+    def reading(self, *, planned: bool = False) -> AbstractContextManager["Reading"]:
         """Open the catalog for looking at points; an empty one is first filled from the remote.
 
         `planned`: what will be read is known, so the remote is read by whole blocks from the beginning.
         """
-        config = self.config
-        with self.catalog() as catalog, LazyRepository(lambda: open_configured(config)) as remote:
-            if not catalog.manifests():
-                sync_catalog(remote.data, catalog, self.progress)
-            cache = ObjectCache(config.cache / "objects", config.size("cache_size"))
-            bases = Bases(
-                remote.plain, Secret.from_file(Path(config.password_file)), config.cache / "bases", cache,
-                sparing=not planned,
-            )  # fmt: skip
-            fetch = RangedPacks(cache.over(remote.data, "data", sparing=not planned)).fetch
-            # A mount lives for weeks, and a snapshot that is kept open cannot be destroyed by the next run.
-            with LocalSnapshots(catalog, keep_open=False) as local:
-                yield Reading(config, catalog, bases, fetch, remote, local)
+        from zdiffsync.cli.opening import reading  # noqa: PLC0415 - see above
 
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """One opened repository with its catalog."""
-
-    config: Config
-    repository: Repository
-    catalog: Catalog
-    restic: Restic
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A catalog and what reads the contents it names; the remote is opened when first needed.
-
-    `fetch` reads blobs of packs, `local` knows the snapshots of this machine.
-    """
-
-    config: Config
-    catalog: Catalog
-    bases: Bases
-    fetch: FetchBlob
-    store: LazyRepository
-    local: LocalSnapshots
-
-
-def open_configured(config: Config) -> AbstractContextManager[Repository]:
-    """Open the repository that the configuration names; raises what `open_repository` raises."""
-    password = Secret.from_file(Path(config.password_file))
-    return open_repository(
-        config.remote, password,
-        transfers=config.transfers, bwlimit=config.bwlimit, memory=config.state / "repository",
-    )  # fmt: skip
-
-
-def make_restic(config: Config, repository: Repository) -> Restic:
-    """Return restic for the bases of this repository."""
-    store = repository.store
-    return Restic(
-        f"rclone:{store.plain.remote_name}restic",
-        Path(config.password_file),
-        config.state / "restic-cache",
-        environment=store.environment,
-        bwlimit=config.bwlimit,
-        transfers=config.transfers,
-    )
+        return reading(self, planned=planned)
 
 
 pass_app = click.make_pass_decorator(App)

@@ -9,8 +9,7 @@ import click
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.ls import values
-from zdiffsync.cli.summary import size
-from zdiffsync.cli.text import shown
+from zdiffsync.cli.text import shown, size
 from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.difference import Comparison, Difference, Kind, Side
 from zdiffsync.restore.locate import find_point, normalize

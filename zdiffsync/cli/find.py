@@ -9,9 +9,9 @@ import click
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
-from zdiffsync.cli.context import App, Reading, pass_app
-from zdiffsync.cli.summary import plural, size
-from zdiffsync.cli.text import emit_list, local, short_keys, shown
+from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.opening import Reading
+from zdiffsync.cli.text import emit_list, local, plural, short_keys, shown, size
 from zdiffsync.config.units import parse_size
 from zdiffsync.errors import UsageError
 from zdiffsync.model.entry import EntryType

@@ -16,8 +16,7 @@ from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.prune import PruneRound, prune_code, prune_lines, prune_rounds
 from zdiffsync.cli.session import make_session
-from zdiffsync.cli.summary import plural
-from zdiffsync.cli.text import local, short_keys
+from zdiffsync.cli.text import local, plural, short_keys
 from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError
 from zdiffsync.external.lock import exclusive

@@ -10,8 +10,7 @@ from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.ls import values
-from zdiffsync.cli.summary import size
-from zdiffsync.cli.text import local, short_keys, shown
+from zdiffsync.cli.text import local, short_keys, shown, size
 from zdiffsync.errors import UsageError
 from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.history import Departure, FileVersion, TimeLine

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from zdiffsync.cli.context import App, make_restic, pass_app
+from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.opening import make_restic
 from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError
 from zdiffsync.store.repository import create_repository

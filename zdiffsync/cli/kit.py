@@ -10,7 +10,8 @@ from datetime import datetime
 
 import click
 
-from zdiffsync.cli.context import App, open_configured, pass_app
+from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.opening import open_configured
 from zdiffsync.config.config import Config
 from zdiffsync.external.rclone_env import shown
 from zdiffsync.store.repository import FORMAT, remembered

@@ -11,8 +11,7 @@ import click
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.location import as_of_option, located
-from zdiffsync.cli.summary import size
-from zdiffsync.cli.text import emit_list, local, shown
+from zdiffsync.cli.text import emit_list, local, shown, size
 from zdiffsync.model.entry import Entry, EntryType
 from zdiffsync.restore.plan import find
 from zdiffsync.restore.tree import Found

@@ -9,28 +9,13 @@ import resource
 import signal
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 import click
 
 from zdiffsync import __version__
-from zdiffsync.cli.cat import cat
-from zdiffsync.cli.check import check
 from zdiffsync.cli.context import make_app
-from zdiffsync.cli.diff import diff
-from zdiffsync.cli.find import find
-from zdiffsync.cli.forget import forget
-from zdiffsync.cli.history import history
-from zdiffsync.cli.init import init
-from zdiffsync.cli.kit import kit
-from zdiffsync.cli.ls import ls
-from zdiffsync.cli.mount import mount
-from zdiffsync.cli.points import points
-from zdiffsync.cli.prune import prune
-from zdiffsync.cli.rebuild import rebuild
-from zdiffsync.cli.repair import repair
-from zdiffsync.cli.restore import restore
-from zdiffsync.cli.run import run
 from zdiffsync.cli.shells import register
 from zdiffsync.errors import ExitCode, ZdiffsyncError
 
@@ -38,7 +23,32 @@ _INTERRUPTED = 130
 _DEEP = 20_000
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_COMMANDS = (
+    "init", "run", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check", "repair",
+    "forget", "prune", "rebuild", "kit",
+)  # fmt: skip
+
+
+class _Commands(click.Group):
+    """Imports a command's module once the command is asked for: most need little of the whole."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, sorted."""
+        del ctx
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None for an unknown name."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"zdiffsync.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration file.")
 @click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("-v", "--verbose", count=True, help="Say more; show the traceback of a bug.")
@@ -62,12 +72,6 @@ def group(
 
 
 register()
-_COMMANDS = (
-    init, run, points, ls, find, history, diff, cat, restore, mount, check, repair, forget, prune, rebuild,
-    kit,
-)  # fmt: skip
-for command in _COMMANDS:
-    group.add_command(command)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import click
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.cli.summary import plural, size
+from zdiffsync.cli.text import plural, size
 
 
 @click.command()

@@ -9,10 +9,11 @@ from zdiffsync.backup.session import Session
 from zdiffsync.backup.tripped import ensure_not_frozen
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.session import make_session
-from zdiffsync.cli.summary import plural, size
+from zdiffsync.cli.text import plural, size
 from zdiffsync.errors import ExitCode, UsageError
 from zdiffsync.external.lock import exclusive
-from zdiffsync.maintain.prune import PrunePlan, PruneReport, PruneSettings, execute_prune, plan_prune
+from zdiffsync.maintain.prune import PrunePlan, PruneReport, execute_prune, plan_prune
+from zdiffsync.maintain.prune_settings import PruneSettings
 
 
 @click.command()

@@ -6,8 +6,9 @@ import click
 
 from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.catalog.catalog import Catalog
-from zdiffsync.cli.context import App, open_configured, pass_app
-from zdiffsync.cli.summary import plural
+from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.opening import open_configured
+from zdiffsync.cli.text import plural
 from zdiffsync.external.lock import exclusive
 
 

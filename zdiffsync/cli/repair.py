@@ -5,7 +5,7 @@ import click
 from zdiffsync.cli.check_summary import finding_text, finding_values
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.session import make_session
-from zdiffsync.cli.summary import plural, size
+from zdiffsync.cli.text import plural, size
 from zdiffsync.errors import ExitCode
 from zdiffsync.external.lock import exclusive
 from zdiffsync.maintain.memory import CheckMemory

@@ -11,8 +11,9 @@ import click
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
-from zdiffsync.cli.context import App, Reading, make_restic, pass_app
+from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.location import as_of_option, located
+from zdiffsync.cli.opening import Reading, make_restic
 from zdiffsync.cli.restore_summary import (
     plan_summary,
     plan_values,

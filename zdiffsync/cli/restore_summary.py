@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from zdiffsync.cli.summary import plural, size
+from zdiffsync.cli.text import plural, size
 from zdiffsync.errors import ExitCode
 from zdiffsync.restore.plan import Plan
 from zdiffsync.restore.rate import DownloadRate

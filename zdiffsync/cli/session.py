@@ -5,7 +5,8 @@ Rule: the one place where configuration becomes the settings of backup.
 
 from zdiffsync.backup.contents import ContentSettings
 from zdiffsync.backup.session import BackupSettings, Session
-from zdiffsync.cli.context import App, Opened
+from zdiffsync.cli.context import App
+from zdiffsync.cli.opening import Opened
 from zdiffsync.format.delta_policy import DeltaPolicy
 from zdiffsync.maintain.memory import CheckMemory
 

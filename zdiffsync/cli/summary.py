@@ -3,22 +3,10 @@
 import shlex
 from collections.abc import Sequence
 
-import humanize
-
 from zdiffsync.backup.report import PointReport, RunReport, Stopped
-from zdiffsync.cli.text import local
+from zdiffsync.cli.text import local, plural, size
 
 _MOST_NAMED = 10
-
-
-def size(count: float) -> str:
-    """Return bytes as people write them."""
-    return humanize.naturalsize(count, binary=True, format="%.1f").replace("Bytes", "B").replace("Byte", "B")
-
-
-def plural(count: int, word: str) -> str:
-    """Return "1 file", "2 files"."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = ()) -> str:

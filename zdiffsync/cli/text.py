@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import humanize
+
 from zdiffsync.catalog.catalog import Point
 
 _SHORTEST = 8  # hex digits of a point's id; enough to tell apart what a person sees at once
@@ -29,6 +31,16 @@ def _escaped(character: str) -> str:
     if _UNDECODED.fullmatch(character):
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def size(count: float) -> str:
+    """Return bytes as people write them."""
+    return humanize.naturalsize(count, binary=True, format="%.1f").replace("Bytes", "B").replace("Byte", "B")
+
+
+def plural(count: int, word: str) -> str:
+    """Return "1 file", "2 files"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def local(time_ns: int) -> str:

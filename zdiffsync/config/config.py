@@ -21,7 +21,7 @@ from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
 from zdiffsync.format.manifest_values import MAX_DEPTH, MAX_WHOLE
 from zdiffsync.maintain.policy import KeepRules
-from zdiffsync.maintain.prune import PruneSettings
+from zdiffsync.maintain.prune_settings import PruneSettings
 
 _DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ %-]*")
 _SYSTEM = Path("/etc/zdiffsync/config.toml")

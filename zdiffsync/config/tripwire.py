@@ -5,7 +5,7 @@ Rule: the words and defaults are those of TripwireSettings.
 
 import msgspec
 
-from zdiffsync.backup.tripwire import TripwireSettings
+from zdiffsync.backup.tripwire_settings import TripwireSettings
 
 _DEFAULT = TripwireSettings()
 

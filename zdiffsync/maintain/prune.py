@@ -6,28 +6,17 @@ enough ago and is still not referred to by any manifest on the remote.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from zdiffsync.backup.session import Session
 from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.catalog.upkeep import PackUse
+from zdiffsync.maintain.prune_settings import PruneSettings
 from zdiffsync.maintain.repack import repack
 from zdiffsync.store.condemned import condemn, read_condemned
 from zdiffsync.store.names import pack_name, parse_manifest_name, parse_pack_name
 
 BASE_TAG = "zdiffsync"
-
-
-@dataclass(frozen=True, slots=True)
-class PruneSettings:
-    """When something is deleted, and when packs are written anew.
-
-    `grace`: how long after its condemnation; `max_unused`: once more than this share of all bytes in packs
-    is unused.
-    """
-
-    grace: timedelta = timedelta(hours=20)
-    max_unused: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ version; a hit is followed to both sides as far as the bytes are equal.
 Rule: only the old bytes of differences are searched; what did not change is already where it belongs.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -31,6 +32,10 @@ _SHIFTS = 4
 _FIRST_STEP = 4 << 10
 # After misses the step between probes grows to this many spacings, so foreign data costs little.
 _MAX_STEP = 64
+# How many probes say where a long difference came from, and how many must agree.
+_VOTES = 128
+_LEAST_VOTES = 8
+_MOST_OF = 0.8
 
 
 def searched(pieces: Iterable[Piece], new: ByteSource, old: ByteSource) -> AnchorIndex | None:
@@ -83,6 +88,28 @@ class Aligner:
                 at, step = match.end, least
         if self._done < piece.end:
             yield self._difference(piece.end, piece.old_end)
+
+    def place(self, start: int, end: int, known: Range) -> Range | None:
+        """Return where in the old version most of bytes `start` to `end` occur, None if that cannot be told.
+
+        The range is no longer than these bytes: what was packed anew came from one region, in small pieces.
+        """
+        length = end - start
+        found: list[int] = []
+        for at in range(start, end, max(length // _VOTES, self._index.spacing)):
+            data = self._new.read(at, min(self._index.spacing + KEY_LENGTH, end - at))
+            found += (old for _, old in islice(self._index.hits(data, at), 1))
+        found.sort()
+        best: Range = (0, 0)
+        for first, low in enumerate(found):
+            last = bisect_right(found, low + length)
+            if last - first > best[1] - best[0]:
+                best = (first, last)
+        votes = best[1] - best[0]
+        already = bisect_right(found, known[1]) - bisect_left(found, known[0])
+        if votes < _LEAST_VOTES or already >= _MOST_OF * votes:
+            return None
+        return found[best[0]], found[best[1] - 1]
 
     def _difference(self, end: int, old_end: int) -> Piece:
         # What was moved to here from further up says nothing about where the bytes before it came from.

@@ -16,13 +16,15 @@ from zdiffsync.model.bytesource import ByteSource
 # lies near (a third less bytes on source trees than with a page), but a reader has to read it all.
 _LEAST_MARGIN = 32 << 10
 _MOST_MARGIN = 512 << 10
+# So long a difference without anything to copy is looked up as a whole.
+_PLACED = 512 << 10
 
 
 def windows(
     pieces: Iterable[Piece], new: ByteSource, old: ByteSource, *, aligner: Aligner | None, length: int
 ) -> Iterator[Piece]:
     """Yield `pieces` with all that differs refined by `aligner`, in windows of at most `length` bytes."""
-    for piece in _gathered(_parts(pieces, new, aligner, length), length):
+    for piece in _gathered(_parts(pieces, new, aligner, length), aligner, length):
         yield _widened(piece, old.size, length) if piece.kind is PieceKind.DIFFERS else piece
 
 
@@ -52,19 +54,33 @@ def _cut(piece: Piece, length: int) -> Iterator[Piece]:
         yield Piece(PieceKind.DIFFERS, start, end, low, high, low)
 
 
-def _gathered(parts: Iterable[Piece], length: int) -> Iterator[Piece]:
-    """Join neighbouring differences whose old ranges lie near each other."""
-    window: Piece | None = None
+def _gathered(parts: Iterable[Piece], aligner: Aligner | None, length: int) -> Iterator[Piece]:
+    """Join neighbouring differences to windows of at most `length` bytes."""
+    run: list[Piece] = []
     for part in parts:
         differs = part.kind is PieceKind.DIFFERS
-        joined = _joined(window, part, length) if differs and window else None
-        if window and not joined:
-            yield window
-        window = joined or (part if differs else None)
-        if not differs:
+        if run and not (differs and part.end - run[0].start <= length):
+            yield from _windows_of(run, aligner, length)
+            run = []
+        if differs:
+            run.append(part)
+        else:
             yield part
-    if window:
-        yield window
+    yield from _windows_of(run, aligner, length)
+
+
+def _windows_of(run: list[Piece], aligner: Aligner | None, length: int) -> Iterator[Piece]:
+    """Join what lies near each other, or make one window of all if a region is found that more came from."""
+    found: list[Piece] = []
+    for part in run:
+        joined = _joined(found[-1], part, length) if found else None
+        found[-1 if joined else len(found) :] = [joined or part]
+    if aligner and found and found[-1].end - found[0].start >= _PLACED:
+        known = found[0] if len(found) == 1 else None
+        start, end = found[0].start, found[-1].end
+        if place := aligner.place(start, end, (known.old - _MOST_MARGIN, known.old_end + _MOST_MARGIN) if known else (0, 0)):
+            found = [Piece(PieceKind.DIFFERS, start, end, *place, place[0])]
+    yield from found
 
 
 def _joined(window: Piece, part: Piece, length: int) -> Piece | None:

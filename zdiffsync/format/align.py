@@ -35,7 +35,7 @@ _MAX_STEP = 64
 # How many probes say where a long difference came from, and how many must agree.
 _VOTES = 128
 _LEAST_VOTES = 8
-_MOST_OF = 0.8
+_MOST_OF = 0.95
 
 
 def searched(pieces: Iterable[Piece], new: ByteSource, old: ByteSource) -> AnchorIndex | None:
@@ -92,7 +92,7 @@ class Aligner:
     def place(self, start: int, end: int, known: Range) -> Range | None:
         """Return where in the old version most of bytes `start` to `end` occur, None if that cannot be told.
 
-        The range is no longer than these bytes: what was packed anew came from one region, in small pieces.
+        What was packed anew came from one region, in small pieces; more may have been there between them.
         """
         length = end - start
         found: list[int] = []
@@ -102,7 +102,7 @@ class Aligner:
         found.sort()
         best: Range = (0, 0)
         for first, low in enumerate(found):
-            last = bisect_right(found, low + length)
+            last = bisect_right(found, low + length * 3 // 2)
             if last - first > best[1] - best[0]:
                 best = (first, last)
         votes = best[1] - best[0]

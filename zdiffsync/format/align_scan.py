@@ -12,10 +12,13 @@ from zdiffsync.format.align_ranges import Range, common_prefix, common_suffix, p
 from zdiffsync.format.windows import digest_of
 from zdiffsync.model.bytesource import ByteSource
 
-# Equal stretches shorter than this between two differences are not worth an op of their own.
+# Equal stretches shorter than this between two differences are not worth an op of their own: two digests and a
+# frame take a hundred bytes, a reference within a window five.
+MIN_GAP = 64 << 10
+# What was moved is worth a copy from here on.
 MIN_COPY = 16 << 10
 # A digested copy is read as a whole by whoever wants one byte of it.
-COPY_LENGTH = 4 << 20
+COPY_LENGTH = 8 << 20
 
 _BLOCK = 1 << 20
 _PAGE = 4 << 10
@@ -60,7 +63,7 @@ def _compared(new: ByteSource, old: ByteSource, start: int, end: int, *, digests
     differs_to = start
     for low, high, pages in _pages(new, old, start, end):
         if pages is None:
-            if differs_from is not None and high - differs_to >= MIN_COPY:
+            if differs_from is not None and high - differs_to >= MIN_GAP:
                 yield Piece(PieceKind.DIFFERS, differs_from, differs_to, differs_from, differs_to)
                 equal_from, differs_from = differs_to, None
             while differs_from is None and high - equal_from >= 2 * COPY_LENGTH:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from zdiffsync.format.align import Aligner
 from zdiffsync.format.align_plan import Piece, PieceKind
-from zdiffsync.format.align_scan import MIN_COPY, same
+from zdiffsync.format.align_scan import MIN_COPY, MIN_GAP, same
 from zdiffsync.model.bytesource import ByteSource
 
 # The old range is widened to both sides, by the length of the window within these bounds: related content
@@ -33,8 +33,11 @@ def _parts(pieces: Iterable[Piece], new: ByteSource, aligner: Aligner | None, le
         if piece.kind is not PieceKind.DIFFERS:
             yield piece
             continue
+        shift = piece.old - piece.start
         for part in [piece] if aligner is None else aligner.refine(piece):
-            if part.kind is PieceKind.SAME and part.length >= MIN_COPY:
+            near = abs(part.old - part.start - shift) < _LEAST_MARGIN
+            shift = part.old - part.start
+            if part.kind is PieceKind.SAME and part.length >= (MIN_GAP if near else MIN_COPY):
                 yield from same(new, part.start, part.end, part.old, digest=True)
             else:
                 # Equal, but too short for an op: within a window it still tells where the old bytes lie.

@@ -150,7 +150,7 @@ class _Encoder:
         if delta_bytes(self._new, old, plan) <= most:
             return True
         differing = sum(piece.length for piece in plan.differing())
-        if not self._policy.bsdiff_pays(whole, 2 * differing):
+        if not self._policy.strong_pays(whole, 2 * differing):
             return False
         return patched_bytes(self._new, old, plan, self._packer.bsdiff) <= most
 

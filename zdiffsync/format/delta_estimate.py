@@ -60,7 +60,9 @@ def patched_bytes(
 
 
 def _before(old: ByteSource, piece: Piece, start: int, end: int, around: int) -> bytes:
-    likely = piece.likely + start - piece.start
+    # What was added or removed on the way is taken to be spread evenly.
+    stretch = (piece.old_end - around - piece.likely) / piece.length
+    likely = piece.likely + int((start - piece.start) * min(max(stretch, 1.0), 2.0))
     low = min(max(piece.old, likely - around), piece.old_end)
     high = max(low, min(likely + end - start + around, piece.old_end))
     return old.read(low, high - low)

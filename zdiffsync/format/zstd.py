@@ -28,6 +28,8 @@ else:
     )
 
 __all__ = [
+    "QUICKEST",
+    "STRONGEST",
     "CompressionParameter",
     "ZstdError",
     "ZstdFile",
@@ -37,11 +39,15 @@ __all__ = [
     "decompress_prefixed",
 ]
 
+QUICKEST, STRONGEST = 1, 19
+
 # The widest window every decoder accepts without being told to (zstd's own default limit).
 _MAX_WINDOW_LOG = 27
 _MIN_WINDOW_LOG = 10
 # zstd sizes its match tables by the data alone; left so, all but the end of a long prefix is forgotten.
 _MAX_TABLE_LOG = 20
+# The strongest level's search tree holds every position; 128 MiB where the window is the widest written.
+_MAX_TREE_LOG = 25
 # zstd takes no shorter prefix; so short a one has nothing to give.
 _MIN_PREFIX = 8
 
@@ -68,13 +74,14 @@ def compress_prefixed(data: bytes | memoryview, prefix: bytes | memoryview, leve
     The frame carries no checksum: the caller keeps a digest, since a wrong prefix gives wrong bytes.
     """
     reach = max((len(prefix) + len(data)).bit_length(), _MIN_WINDOW_LOG)
+    # No long distance matching: it finds more in source trees, but breaks up what databases and binaries share.
+    tree = _MAX_TREE_LOG if level >= STRONGEST else _MAX_TABLE_LOG
     compressor = ZstdCompressor(
         options={
             CompressionParameter.compression_level: level,
             CompressionParameter.window_log: min(reach, _MAX_WINDOW_LOG),
             CompressionParameter.hash_log: min(reach, _MAX_TABLE_LOG),
-            CompressionParameter.chain_log: min(reach, _MAX_TABLE_LOG),
-            CompressionParameter.enable_long_distance_matching: 1,
+            CompressionParameter.chain_log: min(reach, tree),
         },
         zstd_dict=_prefix(prefix),
     )

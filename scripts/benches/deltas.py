@@ -98,7 +98,9 @@ def _sides(home: Path, pair: Pair, xdelta: str) -> dict[str, Callable[[], Made]]
         OURS_SLOW: lambda: _ours(home, pair, SLOW, known=False),
         OURS_FAST: lambda: _ours(home, pair, FAST, known=False),
         XDELTA: lambda: _peer(out, xdelta, "-9", "-f", "-e", "-s", old, new, str(out)),
-        PATCH: lambda: _peer(out, "zstd", "-q", "-f", "--long=31", f"--patch-from={old}", new, "-o", str(out)),
+        PATCH: lambda: _peer(
+            out, "zstd", "-q", "-f", "--long=31", f"--patch-from={old}", new, "-o", str(out)
+        ),
         PATCH19: lambda: _peer(
             out, "zstd", "-q", "-19", "-f", "--long=31", f"--patch-from={old}", new, "-o", str(out)
         ),

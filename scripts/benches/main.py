@@ -40,7 +40,9 @@ def measure(what: str, rounds: int, out: Path) -> None:
     """Run one of the benches on this machine."""
     home = Path(tempfile.mkdtemp(prefix="zdiffsync-bench.", dir="/var/tmp"))
     try:
-        figures, machine = {"mount": mounted, "restore": restored, "delta": deltas}[what].measure(home, rounds)
+        figures, machine = {"mount": mounted, "restore": restored, "delta": deltas}[what].measure(
+            home, rounds
+        )
     finally:
         shutil.rmtree(home)
     out.write_text(json.dumps({"machine": machine, "rounds": figures.rounds}, indent=1) + "\n")

@@ -85,7 +85,17 @@ def _release(place: Path, project: str, old: str, new: str) -> Pair:
     found = []
     for version in (old, new):
         folder = place / version
-        sh(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), f"{project}=={version}")
+        sh(
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "-d",
+            str(folder),
+            f"{project}=={version}",
+        )
         sh(sys.executable, "-m", "zipfile", "-e", str(next(folder.glob("*.whl"))), str(folder / "tree"))
         found.append(folder / "tree.tar")
         sh("tar", "--sort=name", "--mtime=2024-01-01", "-C", str(folder / "tree"), "-cf", str(found[-1]), ".")

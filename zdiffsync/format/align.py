@@ -32,10 +32,11 @@ _SHIFTS = 4
 _FIRST_STEP = 4 << 10
 # After misses the step between probes grows to this many spacings, so foreign data costs little.
 _MAX_STEP = 64
-# How many probes say where a long difference came from, and how many must agree.
+# How many probes say where a long difference came from, and how many must agree. What was known without them
+# stays where it has nearly as many of them for it.
 _VOTES = 128
 _LEAST_VOTES = 8
-_MOST_OF = 0.95
+_AS_GOOD = 0.9
 
 
 def searched(pieces: Iterable[Piece], new: ByteSource, old: ByteSource) -> AnchorIndex | None:
@@ -90,9 +91,9 @@ class Aligner:
             yield self._difference(piece.end, piece.old_end)
 
     def place(self, start: int, end: int, known: Range) -> Range | None:
-        """Return where in the old version most of bytes `start` to `end` occur, None if that cannot be told.
+        """Return where in the old version most of bytes `start` to `end` occur.
 
-        What was packed anew came from one region, in small pieces; more may have been there between them.
+        None where that cannot be told, or is no better than `known`. What was packed anew came from one region, in small pieces; more may have been there between them.
         """
         length = end - start
         found: list[int] = []
@@ -107,7 +108,7 @@ class Aligner:
                 best = (first, last)
         votes = best[1] - best[0]
         already = bisect_right(found, known[1]) - bisect_left(found, known[0])
-        if votes < _LEAST_VOTES or already >= _MOST_OF * votes:
+        if votes < _LEAST_VOTES or already >= _AS_GOOD * votes:
             return None
         return found[best[0]], found[best[1] - 1]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from zdiffsync.format.align import Aligner
 from zdiffsync.format.align_plan import Piece, PieceKind
-from zdiffsync.format.align_scan import MIN_COPY, MIN_GAP, same
+from zdiffsync.format.align_scan import MIN_COPY, MIN_GAP, Digest, same
 from zdiffsync.model.bytesource import ByteSource
 
 # The old range is widened to both sides, by the length of the window within these bounds: related content
@@ -21,14 +21,22 @@ _PLACED = 512 << 10
 
 
 def windows(
-    pieces: Iterable[Piece], new: ByteSource, old: ByteSource, *, aligner: Aligner | None, length: int
+    pieces: Iterable[Piece],
+    new: ByteSource,
+    old: ByteSource,
+    *,
+    aligner: Aligner | None,
+    length: int,
+    digest: Digest,
 ) -> Iterator[Piece]:
     """Yield `pieces` with all that differs refined by `aligner`, in windows of at most `length` bytes."""
-    for piece in _gathered(_parts(pieces, new, aligner, length), aligner, length):
+    for piece in _gathered(_parts(pieces, new, aligner, length, digest), aligner, length):
         yield _widened(piece, old.size, length) if piece.kind is PieceKind.DIFFERS else piece
 
 
-def _parts(pieces: Iterable[Piece], new: ByteSource, aligner: Aligner | None, length: int) -> Iterator[Piece]:
+def _parts(
+    pieces: Iterable[Piece], new: ByteSource, aligner: Aligner | None, length: int, digest: Digest
+) -> Iterator[Piece]:
     for piece in pieces:
         if piece.kind is not PieceKind.DIFFERS:
             yield piece
@@ -38,7 +46,7 @@ def _parts(pieces: Iterable[Piece], new: ByteSource, aligner: Aligner | None, le
             near = abs(part.old - part.start - shift) < _LEAST_MARGIN
             shift = part.old - part.start
             if part.kind is PieceKind.SAME and part.length >= (MIN_GAP if near else MIN_COPY):
-                yield from same(new, part.start, part.end, part.old, digest=True)
+                yield from same(new, part.start, part.end, part.old, digest)
             else:
                 # Equal, but too short for an op: within a window it still tells where the old bytes lie.
                 yield from _cut(replace(part, kind=PieceKind.DIFFERS), length)
@@ -78,10 +86,10 @@ def _windows_of(run: list[Piece], aligner: Aligner | None, length: int) -> Itera
     for part in run:
         joined = _joined(found[-1], part, length) if found else None
         found[-1 if joined else len(found) :] = [joined or part]
-    if aligner and found and found[-1].end - found[0].start >= _PLACED:
-        known = found[0] if len(found) == 1 else None
-        start, end = found[0].start, found[-1].end
-        if place := aligner.place(start, end, (known.old - _MOST_MARGIN, known.old_end + _MOST_MARGIN) if known else (0, 0)):
+    if aligner and run and run[-1].end - run[0].start >= _PLACED:
+        start, end = run[0].start, run[-1].end
+        known = (found[0].old - _MOST_MARGIN, found[0].old_end + _MOST_MARGIN) if len(found) == 1 else (0, 0)
+        if place := aligner.place(start, end, known):
             found = [Piece(PieceKind.DIFFERS, start, end, *place, place[0])]
     yield from found
 

@@ -25,8 +25,8 @@ _REPETITIVE = 100
 # What is packed first to learn what the whole would save, and the most it can be expected to.
 _PROBE = 64 << 10
 _MOST_SAVED = 0.5
-# So many seconds a strong form has in each content to show what it saves.
-_TRIAL = 1.0
+# So many seconds a strong form has in each content to show what it saves (a worker takes one to start).
+_TRIAL = 5.0
 # A delta this small a share of its window is kept without seeing how small the window is alone.
 _SURE = 0.1
 # A content on which bsdiff was given up so often is of a kind it does not suit.
@@ -54,7 +54,7 @@ class WindowPacker:
         self._pool = pool
         self._policy = policy
         self._given_up = 0
-        self._worth = {form: _Worth() for form in (self._patched, self._strong)}
+        self._worth: dict[_Form, _Worth] = {self._patched: _Worth(), self._strong: _Worth()}
 
     def pack(self, new: bytes, old: bytes, likely: int) -> Packed:
         """Return the cheapest form of `new`; `old` are the bytes it came from, if any, from `likely` on."""

@@ -1,6 +1,6 @@
 """Deltas beside xdelta3, zstd and restic: bytes, seconds and memory for real pairs of files.
 
-Ours is timed inside its process: Python's start is paid once a run, not once a file. All others are whole processes.
+Ours is timed inside its process (Python starts once a run, not once a file), the others are processes.
 Rule: end to end is the longer of making a delta and uploading it, since all write while they work.
 """
 

@@ -1,4 +1,4 @@
-"""Old and new versions of files as they come about: relinked binaries, sources, databases, mail, images, logs.
+"""Old and new versions of files as they come about: binaries, sources, databases, mail, images, logs.
 
 What Debian and PyPI have two versions of is fetched; the rest is made here, the same at every run.
 Rule: a pair is what one night does to one file; where ZFS would know the changed blocks, they are given.
@@ -27,7 +27,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two versions of a file; `extents` are the records (start, end; bytes) that were written, if in place."""
+    """Two versions of a file; `extents` are the records (start, end; bytes) written, if in place."""
 
     name: str
     old: Path
@@ -103,7 +103,7 @@ def _release(place: Path, project: str, old: str, new: str) -> Pair:
 
 
 def _words() -> list[str]:
-    """Return the words of this machine's changelogs and licences, most of which are text as people write it."""
+    """Return the words of this machine's changelogs and licences: text as people write it."""
     text: list[str] = []
     for path in sorted(Path("/usr/share/doc").glob("*/[cC]*"))[:600]:
         if path.is_file():
@@ -168,7 +168,8 @@ def _mailbox(place: Path) -> Pair:
         if rng.random() < 0.2:  # noqa: PLR2004 - a fifth has an attachment
             body += "\n\n" + base64.encodebytes(rng.randbytes(rng.randrange(10_000, 100_000))).decode()
         mails.append(
-            f"From {rng.choice(words)}@example.org Mon Jan  1 00:00:00 2024\nMessage-ID: <{number}@example.org>\n"
+            f"From {rng.choice(words)}@example.org Mon Jan  1 00:00:00 2024\n"
+            f"Message-ID: <{number}@example.org>\n"
             f"Subject: {_sentences(words, rng, 1)}\n\n{body}\n\n".encode()
         )
     old, new = place / "old", place / "new"
@@ -183,8 +184,8 @@ def _log(place: Path) -> Pair:
     paths = [f"/{rng.choice('abcdef')}/{rng.randrange(5_000)}.html" for _ in range(3_000)]
     lines = [
         f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(256)} - - "
-        f"[{second // 86400 + 1:02}/Jan/2024:{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02} +0000] "
-        f'"GET {rng.choice(paths)} HTTP/1.1" 200 {rng.randrange(10**5)} "-" "{rng.choice(agents)}"\n'.encode()
+        f"[{second // 86400 + 1:02}/Jan/2024:{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+        f'] "GET {rng.choice(paths)} HTTP/1.1" 200 {rng.randrange(10**5)} "-" "{rng.choice(agents)}"\n'.encode()
         for second in range(840_000)
     ]
     old, new = place / "old.log", place / "new.log"
@@ -194,7 +195,7 @@ def _log(place: Path) -> Pair:
 
 
 def _image(place: Path) -> Pair:
-    """A file system as a virtual machine has it; packages are written into the image as they would be there."""
+    """Make a file system and write packages into it in place, as in a virtual machine."""
     tree, old, new = place / "tree", place / "old.img", place / "new.img"
     tree.mkdir()
     for folder in ("bin", "sbin", "lib/python3", "lib/git-core", "share/doc", "share/perl"):

@@ -93,7 +93,8 @@ class Aligner:
     def place(self, start: int, end: int, known: Range) -> Range | None:
         """Return where in the old version most of bytes `start` to `end` occur.
 
-        None where that cannot be told, or is no better than `known`. What was packed anew came from one region, in small pieces; more may have been there between them.
+        None where that cannot be told, or is no better than `known`. What was packed anew came from one
+        region, in small pieces; more may have been there between them.
         """
         length = end - start
         found: list[int] = []

@@ -13,7 +13,6 @@ from enum import IntEnum
 
 from zdiffsync.format.windows import DIGEST_SIZE
 
-
 _MOST_AWAITED = 4
 
 
@@ -29,7 +28,8 @@ class PieceKind(IntEnum):
 class Piece:
     """Bytes `start` to `end` of the new version.
 
-    SAME: they are those from `old` to `old_end`; `digest` is theirs (it may still be under way), or None where nothing was read.
+    SAME: they are those from `old` to `old_end`; `digest` is theirs (it may still be under way), or None
+    where nothing was read.
     DIFFERS: what they came from lies between `old` and `old_end`, the first of them most likely at `likely`.
     """
 

@@ -12,8 +12,8 @@ from zdiffsync.format.align_plan import Piece, PieceKind
 from zdiffsync.format.align_ranges import Range, common_prefix, common_suffix, partitioned
 from zdiffsync.model.bytesource import ByteSource
 
-# Equal stretches shorter than this between two differences are not worth an op of their own: two digests and a
-# frame take a hundred bytes, a reference within a window five.
+# Equal stretches shorter than this between two differences are not worth an op of their own: two digests
+# and a frame take a hundred bytes, a reference within a window five.
 MIN_GAP = 64 << 10
 # What was moved is worth a copy from here on.
 MIN_COPY = 16 << 10

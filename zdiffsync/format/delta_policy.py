@@ -22,7 +22,7 @@ class DeltaPolicy:
     contents that stand alone. `upload_bytes_per_second`: what the line does; `cpu_price`: seconds of
     uploading that one CPU second is worth (little: CPUs work beside the upload, and bytes stay stored);
     `strong_bytes_per_second`: what bsdiff and zstd's strongest level do of both versions, on one core;
-    `head_start`: bytes; a run may spend on them the CPU time in which as much and all it has stored is uploaded.
+    `head_start`: bytes; a run may take for them the time in which these and all it has stored are uploaded.
     `bsdiff_seconds`: when a bsdiff is given up. A delta larger than `whole_share` of the compressed whole is
     not kept.
     """
@@ -51,7 +51,7 @@ class DeltaPolicy:
         return 3 if self.upload_bytes_per_second < _FAST_LINE else QUICKEST
 
     def strong_pays(self, saved: float, length: int) -> bool:
-        """Return whether saving `saved` bytes is worth the strong forms of `length` bytes (of both versions)."""
+        """Return whether to pack `length` bytes of both versions strongly, which saves `saved` bytes."""
         fast = self.upload_bytes_per_second >= _FAST_LINE
         return not fast and self.pays(saved, length / self.strong_bytes_per_second)
 

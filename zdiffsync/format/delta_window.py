@@ -100,7 +100,7 @@ class WindowPacker:
         return Packed(OpKind.PREFIX, prefixed, quick.digest) if fits else None
 
     def _promising(self, new: bytes, old: bytes, likely: int, quick: Packed) -> list[_Form]:
-        """Return the strong forms worth their CPU time: the better one, or both where a probe is no cheaper."""
+        """Return the strong forms worth their CPU time: the better one, or both without a probe."""
         policy, effort, rival = self._policy, self._pool.effort, len(quick.payload)
         length = len(new) + len(old)
         if not policy.strong_pays(_MOST_SAVED * rival, length):

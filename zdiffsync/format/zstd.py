@@ -74,7 +74,7 @@ def compress_prefixed(data: bytes | memoryview, prefix: bytes | memoryview, leve
     The frame carries no checksum: the caller keeps a digest, since a wrong prefix gives wrong bytes.
     """
     reach = max((len(prefix) + len(data)).bit_length(), _MIN_WINDOW_LOG)
-    # No long distance matching: it finds more in source trees, but breaks up what databases and binaries share.
+    # No long distance matching: good for source trees, it breaks up what databases and binaries share.
     tree = _MAX_TREE_LOG if level >= STRONGEST else _MAX_TABLE_LOG
     compressor = ZstdCompressor(
         options={

@@ -185,7 +185,7 @@ def _log(place: Path) -> Pair:
     lines = [
         f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(256)} - - "
         f"[{second // 86400 + 1:02}/Jan/2024:{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
-        f'] "GET {rng.choice(paths)} HTTP/1.1" 200 {rng.randrange(10**5)} "-" "{rng.choice(agents)}"\n'.encode()
+        f'] "GET {rng.choice(paths)}" 200 {rng.randrange(10**5)} "-" "{rng.choice(agents)}"\n'.encode()
         for second in range(840_000)
     ]
     old, new = place / "old.log", place / "new.log"

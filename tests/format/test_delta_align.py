@@ -118,6 +118,38 @@ def test_changed_lines_of_a_text_cost_little_wherever_they_shift_it(pool):
     assert encoded.stored_bytes < 100 * 12 * 9 * 1.5
 
 
+def test_lines_that_share_their_phrases_are_found_where_they_moved_to(pool):
+    chance = random.Random(6)
+    agents = [b'"Mozilla/5.0 (X11; Linux x86_64; rv:%d.0)" ' % chance.randrange(10**6) for _ in range(20)]
+    lines = [b"%d GET %s200\n" % (chance.randrange(10**9), chance.choice(agents)) for _ in range(120_000)]
+    old, new = b"".join(lines[:110_000]), b"".join(lines[50_000:])
+    encoded, _ = encode(new, old, pool)
+    assert encoded.stored_bytes < 10_000 * 10
+
+
+def pages(rows, order):
+    """Pack rows into pages as databases do: from the end, behind a table of their places."""
+    made, page = [], []
+    for number in order:
+        if sum(map(len, page)) + len(rows[number]) > 3900:
+            body = b"".join(reversed(page))
+            made.append(len(page).to_bytes(8, "big").ljust(4096 - len(body), b"\x11") + body)
+            page = []
+        page.append(rows[number])
+    return b"".join(made)
+
+
+@pytest.mark.parametrize("removed", [0.03, 0.2])
+def test_rows_packed_anew_after_some_were_removed_are_found(pool, removed):
+    chance = random.Random(7)
+    rows = [chance.randbytes(chance.randrange(200, 600)) for _ in range(30_000)]
+    left = [number for number in range(len(rows)) if chance.random() > removed]
+    new = pages(rows, left)
+    encoded, ops = encode(new, pages(rows, range(len(rows))), pool)
+    assert encoded.stored_bytes < len(new) / 20
+    assert {op.kind for op in ops} <= {OpKind.COPY, OpKind.PREFIX, OpKind.PATCH}
+
+
 def test_unrelated_versions_are_stored_whole(pool):
     encoded, ops = encode(random.Random(9).randbytes(2 * MIB), NOISE[: 2 * MIB], pool)
     assert not encoded.depends_on_old

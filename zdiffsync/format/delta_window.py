@@ -6,7 +6,6 @@ Rule: a payload is kept only after it has been seen to give back the very bytes.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from time import monotonic
 
 from zdiffsync.errors import IntegrityError
 from zdiffsync.format.delta_patch import apply_patch
@@ -24,8 +23,10 @@ _WORTH_OLD = 0.95
 _REPETITIVE = 100
 # What is packed first to learn what the whole would save, and the most it can be expected to.
 _PROBE = 64 << 10
+# In shorter windows changes are too few for a probe to hit what is typical.
+_UNPROBED = 1 << 20
 _MOST_SAVED = 0.5
-# So many seconds a strong form has in each content to show what it saves (a worker takes one to start).
+# So many seconds a strong form has in each content to show what it saves.
 _TRIAL = 5.0
 # A delta this small a share of its window is kept without seeing how small the window is alone.
 _SURE = 0.1
@@ -108,7 +109,7 @@ class WindowPacker:
         if not policy.affords(effort.seconds, effort.stored, self._pool.workers):
             return []
         forms = [form for form, worth in self._worth.items() if worth.pays(policy)]
-        if len(new) <= 2 * _PROBE:
+        if len(new) <= _UNPROBED:
             return forms
         at = (len(new) - _PROBE) // 2
         old_at = likely + at
@@ -123,9 +124,9 @@ class WindowPacker:
         return [max(shares, key=lambda form: shares[form])] if shares else []
 
     def _tried(self, form: _Form, new: bytes, old: bytes, rival: Packed) -> Packed | None:
-        started = monotonic()
         made = form(new, old, rival)
-        spent = monotonic() - started
+        # Reckoned, not measured: what is stored must not depend on what else the machine does.
+        spent = (len(new) + len(old)) / self._policy.strong_bytes_per_second
         self._pool.effort.seconds += spent
         saved = len(rival.payload) - len(made.payload) if made else 0
         self._worth[form].add(spent, max(0, saved))

@@ -46,6 +46,8 @@ _MAX_WINDOW_LOG = 27
 _MIN_WINDOW_LOG = 10
 # zstd sizes its match tables by the data alone; left so, all but the end of a long prefix is forgotten.
 _MAX_TABLE_LOG = 20
+# From this level on every position is remembered, where the levels before skip most.
+_THOROUGH, _MAX_THOROUGH_LOG = 5, 22
 # The strongest level's search tree holds every position; 128 MiB where the window is the widest written.
 _MAX_TREE_LOG = 25
 # zstd takes no shorter prefix; so short a one has nothing to give.
@@ -75,12 +77,13 @@ def compress_prefixed(data: bytes | memoryview, prefix: bytes | memoryview, leve
     """
     reach = max((len(prefix) + len(data)).bit_length(), _MIN_WINDOW_LOG)
     # No long distance matching: good for source trees, it breaks up what databases and binaries share.
-    tree = _MAX_TREE_LOG if level >= STRONGEST else _MAX_TABLE_LOG
+    tables = _MAX_TABLE_LOG if level < _THOROUGH else _MAX_THOROUGH_LOG
+    tree = _MAX_TREE_LOG if level >= STRONGEST else tables
     compressor = ZstdCompressor(
         options={
             CompressionParameter.compression_level: level,
             CompressionParameter.window_log: min(reach, _MAX_WINDOW_LOG),
-            CompressionParameter.hash_log: min(reach, _MAX_TABLE_LOG),
+            CompressionParameter.hash_log: min(reach, tables),
             CompressionParameter.chain_log: min(reach, tree),
         },
         zstd_dict=_prefix(prefix),

@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from time import monotonic
@@ -30,15 +30,16 @@ _POLL = 0.01  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What one side took."""
+    """What one side took: bytes to upload, seconds, CPU seconds, bytes of memory at the peak."""
 
     size: int
     seconds: float
+    cpu: float
     peak: int
 
 
 class Tables:
-    """One table for bytes, two for seconds, one for memory."""
+    """One table for bytes, two for seconds end to end, one each for CPU seconds and memory."""
 
     def __init__(self) -> None:
         slow, fast = (OURS_SLOW, *PEERS), (OURS_FAST, OURS_KNOWN, *PEERS)
@@ -47,6 +48,7 @@ class Tables:
             "kB": Figures(every),
             "seconds end to end at 7.5 MB/s": Figures(slow),
             "seconds end to end at 1 GB/s": Figures(fast),
+            "CPU seconds": Figures(every),
             "MiB of memory at the peak": Figures(every),
         }
 
@@ -57,8 +59,9 @@ class Tables:
 
     def add(self, pair: str, side: str, made: Made) -> None:
         """Note one round of one side."""
-        size, slow, fast, memory = self._figures.values()
+        size, slow, fast, cpu, memory = self._figures.values()
         size.add(pair, side, made.size / 1000)
+        cpu.add(pair, side, made.cpu)
         memory.add(pair, side, made.peak / (1 << 20))
         for figures, rate in ((slow, SLOW), (fast, FAST)):
             if side in figures.sides:
@@ -119,16 +122,16 @@ def _ours(home: Path, pair: Pair, rate: float, *, known: bool) -> Made:
     script = str(CHECKOUT / "scripts/benches/encode.py")
     command = [sys.executable, script, str(pair.old), str(pair.new), str(stage), str(rate)]
     os.environ["PYTHONPATH"] = str(CHECKOUT)
-    told, _, peak = _run([*command, str(extents)] if known else command)
+    told, made = _run([*command, str(extents)] if known else command)
     shutil.rmtree(stage)
-    return Made(peak=peak, size=json.loads(told)["bytes"], seconds=json.loads(told)["seconds"])
+    return replace(made, size=json.loads(told)["bytes"], seconds=json.loads(told)["seconds"])
 
 
 def _peer(out: Path, *command: str) -> Made:
-    _, seconds, peak = _run(list(command))
+    _, made = _run(list(command))
     size = out.stat().st_size
     out.unlink()
-    return Made(size, seconds, peak)
+    return replace(made, size=size)
 
 
 def _restic(home: Path, pair: Pair) -> Made:
@@ -140,14 +143,14 @@ def _restic(home: Path, pair: Pair) -> Made:
     sh(*restic, "backup", "-q", ".", cwd=place)
     file.unlink()
     file.hardlink_to(pair.new)
-    told, seconds, peak = _run([*restic, "backup", "--json", "."], place)
+    told, made = _run([*restic, "backup", "--json", "."], place)
     shutil.rmtree(place)
     shutil.rmtree(repository)
-    return Made(json.loads(told.splitlines()[-1])["data_added_packed"], seconds, peak)
+    return replace(made, size=json.loads(told.splitlines()[-1])["data_added_packed"])
 
 
-def _run(command: list[str], cwd: Path | None = None) -> tuple[bytes, float, int]:
-    """Run a command that must succeed; return its output, seconds, and peak memory of all its processes."""
+def _run(command: list[str], cwd: Path | None = None) -> tuple[bytes, Made]:
+    """Run a command that must succeed; return its output and what all its processes took."""
     os.sync()  # what the last one wrote is not this one's load
     started = monotonic()
     with Popen(command, stdout=PIPE, stderr=DEVNULL, cwd=cwd) as process:
@@ -165,7 +168,8 @@ def _run(command: list[str], cwd: Path | None = None) -> tuple[bytes, float, int
     if process.returncode:
         say(f"{' '.join(command[:3])} failed")
         sys.exit(1)
-    return told, seconds, max(peak, usage.ru_maxrss << 10)
+    cpu = usage.ru_utime + usage.ru_stime
+    return told, Made(0, seconds, cpu, max(peak, usage.ru_maxrss << 10))
 
 
 def _tree(pid: int) -> list[int]:

@@ -32,9 +32,9 @@ _SHIFTS = 4
 _FIRST_STEP = 4 << 10
 # After misses the step between probes grows to this many spacings, so foreign data costs little.
 _MAX_STEP = 64
-# How many probes say where a long difference came from, and how many must agree. What was known without them
-# stays where it has nearly as many of them for it.
-_VOTES = 128
+# How far apart probes say where a long difference came from, and how many must agree. What was known without
+# them stays where it has nearly as many of them for it.
+_VOTE_STEP = 32 << 10
 _LEAST_VOTES = 8
 _AS_GOOD = 0.9
 
@@ -98,7 +98,7 @@ class Aligner:
         """
         length = end - start
         found: list[int] = []
-        for at in range(start, end, max(length // _VOTES, self._index.spacing)):
+        for at in range(start, end, max(_VOTE_STEP, self._index.spacing)):
             data = self._new.read(at, min(self._index.spacing + KEY_LENGTH, end - at))
             found += (old for _, old in islice(self._index.hits(data, at), 1))
         found.sort()

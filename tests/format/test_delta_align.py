@@ -150,6 +150,17 @@ def test_rows_packed_anew_after_some_were_removed_are_found(pool, removed):
     assert {op.kind for op in ops} <= {OpKind.COPY, OpKind.PREFIX, OpKind.PATCH}
 
 
+def test_rows_updated_in_place_are_not_looked_for_where_their_phrases_recur(pool):
+    chance = random.Random(8)
+    phrases = [chance.randbytes(60) for _ in range(5000)]
+    rows = [bytearray(chance.randbytes(30) + b"".join(chance.choices(phrases, k=4))) for _ in range(30_000)]
+    old = b"".join(rows)
+    for row in chance.sample(rows, 600):
+        row[:20] = chance.randbytes(20)
+    encoded, _ = encode(b"".join(rows), old, pool)
+    assert encoded.stored_bytes < 600 * 40
+
+
 def test_unrelated_versions_are_stored_whole(pool):
     encoded, ops = encode(random.Random(9).randbytes(2 * MIB), NOISE[: 2 * MIB], pool)
     assert not encoded.depends_on_old

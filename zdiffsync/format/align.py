@@ -13,7 +13,7 @@ from itertools import islice
 from zdiffsync.format.align_follow import equal_backward, equal_forward
 from zdiffsync.format.align_index import KEY_LENGTH, AnchorIndex
 from zdiffsync.format.align_plan import Piece, PieceKind
-from zdiffsync.format.align_ranges import Range, normalized
+from zdiffsync.format.align_ranges import Range, common_prefix, common_suffix, normalized
 from zdiffsync.format.align_scan import MIN_COPY
 from zdiffsync.model.bytesource import ByteSource
 
@@ -100,7 +100,8 @@ class Aligner:
         found: list[int] = []
         for at in range(start, end, max(_VOTE_STEP, self._index.spacing)):
             data = self._new.read(at, min(self._index.spacing + KEY_LENGTH, end - at))
-            found += (old for _, old in islice(self._index.hits(data, at), 1))
+            hits = islice(self._index.hits(data, at), _MAX_TRIES)
+            found += islice((old for ahead, old in hits if self._vouched(at + ahead, old)), 1)
         found.sort()
         best: Range = (0, 0)
         for first, low in enumerate(found):
@@ -112,6 +113,15 @@ class Aligner:
         if votes < _LEAST_VOTES or already >= _AS_GOOD * votes:
             return None
         return found[best[0]], found[best[1] - 1]
+
+    def _vouched(self, at: int, old_at: int) -> bool:
+        """Return whether more than a phrase is equal at `at` and `old_at`."""
+        around = _MIN_MATCH - KEY_LENGTH
+        low = min(around, at, old_at)
+        ours = self._new.read(at - low, min(low + _MIN_MATCH, self._new.size - at + low))
+        theirs = self._old.read(old_at - low, min(low + _MIN_MATCH, self._old.size - old_at + low))
+        equal = common_prefix(ours[low:], theirs[low:]) + common_suffix(ours[:low], theirs[:low])
+        return equal >= _MIN_MATCH
 
     def _difference(self, end: int, old_end: int) -> Piece:
         # What was moved to here from further up says nothing about where the bytes before it came from.

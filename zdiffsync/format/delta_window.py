@@ -26,8 +26,10 @@ _PROBE = 64 << 10
 # In shorter windows changes are too few for a probe to hit what is typical.
 _UNPROBED = 1 << 20
 _MOST_SAVED = 0.5
+# What the quick way hardly makes smaller no level does.
+_NOISE = 0.98
 # So many seconds a strong form has in each content to show what it saves.
-_TRIAL = 5.0
+_TRIAL = 3.0
 # A delta this small a share of its window is kept without seeing how small the window is alone.
 _SURE = 0.1
 # A content on which bsdiff was given up so often is of a kind it does not suit.
@@ -94,6 +96,8 @@ class WindowPacker:
         return Packed(OpKind.PATCH, patch, quick.digest) if patch and _gives(patch, old, new) else None
 
     def _strong(self, new: bytes, old: bytes, quick: Packed) -> Packed | None:
+        if len(quick.payload) > _NOISE * len(new):
+            return None
         if quick.kind is OpKind.LITERAL:
             return Packed(OpKind.LITERAL, compress(new, STRONGEST), quick.digest)
         prefixed = compress_prefixed(new, old, STRONGEST)

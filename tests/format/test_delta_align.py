@@ -153,12 +153,12 @@ def test_rows_packed_anew_after_some_were_removed_are_found(pool, removed):
 def test_rows_updated_in_place_are_not_looked_for_where_their_phrases_recur(pool):
     chance = random.Random(8)
     phrases = [chance.randbytes(60) for _ in range(5000)]
-    rows = [bytearray(chance.randbytes(30) + b"".join(chance.choices(phrases, k=4))) for _ in range(30_000)]
+    rows = [bytearray(chance.randbytes(30) + b"".join(chance.choices(phrases, k=4))) for _ in range(90_000)]
     old = b"".join(rows)
-    for row in chance.sample(rows, 600):
+    for row in chance.sample(rows, 3000):
         row[:20] = chance.randbytes(20)
     encoded, _ = encode(b"".join(rows), old, pool)
-    assert encoded.stored_bytes < 600 * 40
+    assert encoded.stored_bytes < 3000 * 40
 
 
 def test_unrelated_versions_are_stored_whole(pool):

@@ -59,13 +59,14 @@ class Tables:
 
     def add(self, pair: str, side: str, made: Made) -> None:
         """Note one round of one side."""
-        size, slow, fast, cpu, memory = self._figures.values()
-        size.add(pair, side, made.size / 1000)
-        cpu.add(pair, side, made.cpu)
-        memory.add(pair, side, made.peak / (1 << 20))
-        for figures, rate in ((slow, SLOW), (fast, FAST)):
+        say(f"  {side}: {made.size:,} bytes, {made.seconds:.2f} s")
+        found = (
+            made.size / 1000, max(made.seconds, made.size / SLOW), max(made.seconds, made.size / FAST),
+            made.cpu, made.peak / (1 << 20),
+        )  # fmt: skip
+        for figures, figure in zip(self._figures.values(), found, strict=True):
             if side in figures.sides:
-                figures.add(pair, side, max(made.seconds, made.size / rate))
+                figures.rounds[pair][side].append(figure)
 
     def table(self) -> str:
         """Return the medians as Markdown."""
@@ -82,8 +83,8 @@ def measure(home: Path, rounds: int, only: str = "") -> tuple[Tables, str]:
             for side, make in _sides(home, pair, xdelta).items():
                 if side != PATCH19 or (number == 0 and not large):
                     tables.add(pair.name, side, make())
-    zstd = sh("zstd", "--version").split()[-4].strip(",")
-    return tables, machine("xdelta3 3.0.11", f"zstd {zstd}", restic_version())
+    zstd = next(word for word in sh("zstd", "--version").split() if word.startswith("v")).strip("v,")
+    return tables, machine("xdelta3 3.0", f"zstd {zstd}", restic_version())
 
 
 def _xdelta(home: Path) -> str:

@@ -77,7 +77,7 @@ def compress_prefixed(data: bytes | memoryview, prefix: bytes | memoryview, leve
     The frame carries no checksum: the caller keeps a digest, since a wrong prefix gives wrong bytes.
     """
     reach = max((len(prefix) + len(data)).bit_length(), _MIN_WINDOW_LOG)
-    # Long distance matching breaks up what databases and binaries share: only for what the tables cannot hold.
+    # Long distance matching breaks up what databases and binaries share: for what no table can hold alone.
     tables = _MAX_TABLE_LOG if level < _THOROUGH else _MAX_THOROUGH_LOG
     tree = _MAX_TREE_LOG if level >= STRONGEST else tables
     compressor = ZstdCompressor(

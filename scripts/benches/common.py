@@ -69,7 +69,9 @@ class Figures:
         """Return the medians as Markdown."""
         lines = [f"| | {' | '.join(self.sides)} |", "|---|" + "---|" * len(self.sides)]
         for row, figures in self.rounds.items():
-            medians = (_shown(statistics.median(figures[side])) for side in self.sides)
+            medians = (
+                _shown(statistics.median(figures[side])) if figures[side] else "-" for side in self.sides
+            )
             lines.append(f"| {row} | {' | '.join(medians)} |")
         return "\n".join(lines)
 

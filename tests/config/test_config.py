@@ -20,7 +20,7 @@ NEEDED = 'remote = "r:b"\npassword_file = "/p"\n'
 DEFAULTS = {
     "remote": "r:b", "password_file": "/p", "dataset": [], "exclude": [], "host": socket.gethostname(),
     "state_dir": "/var/lib/zdiffsync", "staging_dir": None, "staging_space": "1GiB", "pack_size": "64MiB",
-    "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": "7MiB", "base_every": "30d",
+    "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": None, "base_every": "30d",
     "base_when_increments_exceed": 0.5, "transfers": 4, "bwlimit": None,
     "cache_size": "1GiB", "keep": None, "prune_grace": "20h", "prune_max_unused": 0.1,
     "tripwire": TripwireConfig(),
@@ -48,8 +48,8 @@ def test_every_key_has_its_default(config, monkeypatch):
 
 def test_defaults_are_read_as_sizes_and_times(config):
     found = load(config(NEEDED))
-    keys = ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size")
-    assert [found.size(key) for key in keys] == [1 << 30, 64 << 20, 1 << 20, 7 << 20, 1 << 30]
+    keys = ("staging_space", "pack_size", "large_file", "cache_size")
+    assert [found.size(key) for key in keys] == [1 << 30, 64 << 20, 1 << 20, 1 << 30]
     assert found.base_age() == timedelta(days=30)
 
 

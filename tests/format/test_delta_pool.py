@@ -204,3 +204,25 @@ def test_a_slow_line_buys_bsdiff_and_a_fast_one_does_not(bytes_per_second, kind)
     with DeltaPool(1) as pool:
         packer = WindowPacker(pool, DeltaPolicy(upload_bytes_per_second=bytes_per_second))
         assert packer.pack(new, old, 0).kind is kind
+
+
+def texts():
+    chance = random.Random(7)
+    words = [bytes(chance.choices(range(97, 123), k=chance.randrange(2, 9))) for _ in range(3000)]
+    old = b" ".join(chance.choices(words, k=40_000))
+    return old, old[:50_000] + b" ".join(chance.choices(words, k=40_000)) + old[50_000:]
+
+
+def packed(policy, *, spent=0.0):
+    old, new = texts()
+    with DeltaPool(1) as pool:
+        pool.effort.seconds = spent
+        made = WindowPacker(pool, policy).pack(new, old, 0)
+        assert pool.effort.stored == len(made.payload)
+        return len(made.payload)
+
+
+def test_strong_forms_are_made_beside_a_slow_upload_and_not_beyond_it():
+    slow, fast = DeltaPolicy(upload_bytes_per_second=1e6), DeltaPolicy(upload_bytes_per_second=1e9)
+    assert packed(slow) < 0.95 * packed(slow, spent=226.0) < 1.1 * packed(fast)
+    assert packed(fast) == packed(fast, spent=226.0)

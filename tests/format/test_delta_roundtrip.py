@@ -213,7 +213,7 @@ def test_every_flipped_payload_is_noticed_and_named(pool):
     chance = random.Random(3)
     old = chance.randbytes(400 * KIB)
     new = bytearray(chance.randbytes(70 * KIB) + old + bytes(200 * KIB))
-    for _ in range(500):
+    for _ in range(5000):
         new[chance.randrange(70 * KIB, 200 * KIB)] ^= 1
     new = bytes(new)
     seen = set()

@@ -31,12 +31,16 @@ from zdiffsync.store.names import ManifestName, pack_name
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a committed point took; bytes and seconds. `manifest` is known only once it is written."""
+    """What a committed point took; bytes and seconds. `manifest` is known only once it is written.
+
+    `rate`: bytes a second that were uploaded, None if they were too few to tell.
+    """
 
     point: PointStats
     contents: ContentStats
     uploaded: int
     seconds: float
+    rate: int | None = None
     manifest: int = 0
 
 
@@ -66,6 +70,7 @@ class PointCommit:
         self._lost = lost
         self._packs: list[PackRecord] = []
         self._uploaded = 0
+        self._rate: int | None = None
 
     def commit(self, changes: ChangeSet, extra_stats: Callable[[Outcome], dict[str, Any]]) -> Outcome:
         """Store all changes and commit. Raises RemoteError, CatalogError, StagingError.
@@ -83,7 +88,7 @@ class PointCommit:
                 point, contents = self._fill(stage, writer, changes)
                 for pack in self._packs:
                     writer.add(pack)
-                outcome = Outcome(point, contents, self._uploaded, monotonic() - started)
+                outcome = Outcome(point, contents, self._uploaded, monotonic() - started, self._rate)
                 writer.finish(extra_stats(outcome))
             deque(read_manifest(manifest), maxlen=0)  # what cannot be read must not become a point
             self._refuse_condemned()
@@ -133,6 +138,7 @@ class PointCommit:
                     )  # fmt: skip
                     builder.add(changes)
                     packer.flush()
+            self._rate = uploader.rate
         return builder.stats, contents.stats
 
     def _resumable(self) -> tuple[list[PackRecord], dict[tuple[int, int], ContentRecord]]:

@@ -19,6 +19,7 @@ class PointReport:
     """One committed point. Bytes and seconds.
 
     `uploaded_bytes` are packs and what restic stored; the manifest (`manifest_bytes`) came on top.
+    `upload_rate` is in bytes a second, None where too little was uploaded to tell.
     `files_…` count regular files by their names; deleted and rewritten is meant since the point before.
     """
 
@@ -41,6 +42,7 @@ class PointReport:
     changed_bytes: int = 0
     uploaded_bytes: int = 0
     manifest_bytes: int = 0
+    upload_rate: int | None = None
     deltas: int = 0
     saved_bytes: int = 0
     method: str = ""
@@ -75,6 +77,7 @@ def point_report(
         "changed_bytes": outcome.contents.bytes_new,
         "uploaded_bytes": outcome.uploaded,
         "manifest_bytes": outcome.manifest,
+        "upload_rate": outcome.rate,
         "deltas": outcome.contents.deltas,
         "saved_bytes": outcome.contents.bytes_saved_by_deltas,
         "method": detection.method,

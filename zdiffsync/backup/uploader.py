@@ -7,6 +7,7 @@ pack counts as done only when the store has verified it.
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,9 @@ from zdiffsync.format.manifest import PackRecord
 from zdiffsync.model.progress import Progress
 from zdiffsync.store.names import pack_name
 from zdiffsync.store.store import Area
+
+# Of fewer bytes most of the time is rclone's start, which says nothing about the line.
+_LEAST_MEASURED = 8 << 20
 
 
 class Uploader:
@@ -32,6 +36,7 @@ class Uploader:
         self._space, self._progress, self._on_verified = space, progress, on_verified
         self._queue: list[PackRecord] = []
         self._staged = 0
+        self._sent, self._seconds = 0, 0.0
         self._closing = False
         self._error: BaseException | None = None
         self._change = threading.Condition()
@@ -52,6 +57,11 @@ class Uploader:
         self._thread.join()
         if kind is None:
             self._raise()
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes a second the line has taken; None if too little was uploaded to tell."""
+        return int(self._sent / self._seconds) if self._sent >= _LEAST_MEASURED else None
 
     def submit(self, pack: PackRecord) -> None:
         """Queue a closed pack; waits while the staging folder is full. Raises what an upload raised."""
@@ -85,10 +95,15 @@ class Uploader:
 
     def _upload(self, batch: list[PackRecord]) -> None:
         names = [pack_name(pack.pack) for pack in batch]
+        size = sum(pack.size for pack in batch)
+        started = monotonic()
         self._area.upload(self._stage, names, self._progress.advance)
+        if size >= _LEAST_MEASURED:
+            self._sent += size
+            self._seconds += monotonic() - started
         for pack, name in zip(batch, names, strict=True):
             self._on_verified(pack)
             (self._stage / name).unlink()
         with self._change:
-            self._staged -= sum(pack.size for pack in batch)
+            self._staged -= size
             self._change.notify_all()

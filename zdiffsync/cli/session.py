@@ -22,7 +22,7 @@ def make_session(app: App, opened: Opened) -> Session:
         contents=ContentSettings(
             large_file=config.size("large_file"),
             max_depth=config.max_delta_depth,
-            policy=DeltaPolicy(upload_bytes_per_second=float(config.size("upload_rate"))),
+            policy=_policy(opened),
         ),
         base_every=config.base_age(),
         base_when_increments_exceed=config.base_when_increments_exceed,
@@ -33,3 +33,13 @@ def make_session(app: App, opened: Opened) -> Session:
         opened.repository.identifier, config.host, opened.repository.store, opened.catalog, opened.restic,
         settings, app.progress,
     )  # fmt: skip
+
+
+def _policy(opened: Opened) -> DeltaPolicy:
+    """Weigh time against bytes by what the line does: as configured, else as it was measured last."""
+    if opened.config.upload_rate is not None:
+        return DeltaPolicy(upload_bytes_per_second=float(opened.config.size("upload_rate")))
+    here = (point for point in reversed(opened.catalog.points()) if point.host == opened.config.host)
+    rates = (point.stats.get("upload_rate") for point in here)
+    measured = next((rate for rate in rates if isinstance(rate, int) and rate > 0), None)
+    return DeltaPolicy(upload_bytes_per_second=float(measured)) if measured else DeltaPolicy()

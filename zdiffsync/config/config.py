@@ -55,7 +55,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pack_size: str | int = "64MiB"
     large_file: str | int = "1MiB"
     max_delta_depth: Annotated[int, msgspec.Meta(le=MAX_DEPTH)] = 8
-    upload_rate: str | int = "7MiB"
+    upload_rate: str | int | None = None
     base_every: str | int = "30d"
     base_when_increments_exceed: float = 0.5
     transfers: int = 4
@@ -86,7 +86,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def _check_sizes(self) -> None:
         for key in ("staging_space", "pack_size", "large_file", "upload_rate", "cache_size"):
-            if self.size(key) < 1:
+            if getattr(self, key) is not None and self.size(key) < 1:
                 raise ValueError(f"{key} must be at least 1 byte")
         if self.size("large_file") > MAX_WHOLE:
             raise ValueError("large_file must be at most 1GiB: smaller files are read into memory whole")

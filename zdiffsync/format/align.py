@@ -5,6 +5,7 @@ version; a hit is followed to both sides as far as the bytes are equal.
 Rule: only the old bytes of differences are searched; what did not change is already where it belongs.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -12,7 +13,7 @@ from itertools import islice
 from zdiffsync.format.align_follow import equal_backward, equal_forward
 from zdiffsync.format.align_index import KEY_LENGTH, AnchorIndex
 from zdiffsync.format.align_plan import Piece, PieceKind
-from zdiffsync.format.align_ranges import Range, normalized
+from zdiffsync.format.align_ranges import Range, common_prefix, common_suffix, normalized
 from zdiffsync.format.align_scan import MIN_COPY
 from zdiffsync.model.bytesource import ByteSource
 
@@ -31,6 +32,11 @@ _SHIFTS = 4
 _FIRST_STEP = 4 << 10
 # After misses the step between probes grows to this many spacings, so foreign data costs little.
 _MAX_STEP = 64
+# How far apart probes say where a long difference came from, and how many must agree. What was known without
+# them stays where it has nearly as many of them for it.
+_VOTE_STEP = 32 << 10
+_LEAST_VOTES = 8
+_AS_GOOD = 0.9
 
 
 def searched(pieces: Iterable[Piece], new: ByteSource, old: ByteSource) -> AnchorIndex | None:
@@ -83,6 +89,39 @@ class Aligner:
                 at, step = match.end, least
         if self._done < piece.end:
             yield self._difference(piece.end, piece.old_end)
+
+    def place(self, start: int, end: int, known: Range) -> Range | None:
+        """Return where in the old version most of bytes `start` to `end` occur.
+
+        None where that cannot be told, or is no better than `known`. What was packed anew came from one
+        region, in small pieces; more may have been there between them.
+        """
+        length = end - start
+        found: list[int] = []
+        for at in range(start, end, max(_VOTE_STEP, self._index.spacing)):
+            data = self._new.read(at, min(self._index.spacing + KEY_LENGTH, end - at))
+            hits = islice(self._index.hits(data, at), _MAX_TRIES)
+            found += islice((old for ahead, old in hits if self._vouched(at + ahead, old)), 1)
+        found.sort()
+        best: Range = (0, 0)
+        for first, low in enumerate(found):
+            last = bisect_right(found, low + length * 3 // 2)
+            if last - first > best[1] - best[0]:
+                best = (first, last)
+        votes = best[1] - best[0]
+        already = bisect_right(found, known[1]) - bisect_left(found, known[0])
+        if votes < _LEAST_VOTES or already >= _AS_GOOD * votes:
+            return None
+        return found[best[0]], found[best[1] - 1]
+
+    def _vouched(self, at: int, old_at: int) -> bool:
+        """Return whether more than a phrase is equal at `at` and `old_at`."""
+        around = _MIN_MATCH - KEY_LENGTH
+        low = min(around, at, old_at)
+        ours = self._new.read(at - low, min(low + _MIN_MATCH, self._new.size - at + low))
+        theirs = self._old.read(old_at - low, min(low + _MIN_MATCH, self._old.size - old_at + low))
+        equal = common_prefix(ours[low:], theirs[low:]) + common_suffix(ours[:low], theirs[:low])
+        return equal >= _MIN_MATCH
 
     def _difference(self, end: int, old_end: int) -> Piece:
         # What was moved to here from further up says nothing about where the bytes before it came from.

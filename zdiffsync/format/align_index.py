@@ -42,13 +42,21 @@ class AnchorIndex:
     def hits(self, data: bytes, likely: int) -> Iterator[tuple[int, int]]:
         """Yield (offset in `data`, offset in the old version) of every sample found in `data`.
 
-        Of several places in the old version the one nearest to where it would be if `data` began at `likely`.
+        Samples that occur once come first: those of phrases and headers say little. Of several places in the
+        old version the one nearest to where it would be if `data` began at `likely`.
         """
         offsets = self._offsets
+        common: list[tuple[int, tuple[int, ...]]] = []
         for at in range(len(data) - KEY_LENGTH + 1):
             found = offsets.get(data[at : at + KEY_LENGTH])
-            if found is not None:
-                yield at, found[0] if len(found) == 1 else _nearest(found, likely + at)
+            if found is None:
+                continue
+            if len(found) == 1:
+                yield at, found[0]
+            else:
+                common.append((at, found))
+        for at, found in common:
+            yield at, _nearest(found, likely + at)
 
     def _sample(self, old: ByteSource, start: int, end: int) -> None:
         # A wide spacing needs the sample alone, not the bytes up to the next one.

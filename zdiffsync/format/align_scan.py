@@ -5,29 +5,34 @@ which the second pass looks up by content.
 Rule: what is known unchanged or a hole is not read; all else is read once, front to back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 from zdiffsync.format.align_plan import Piece, PieceKind
 from zdiffsync.format.align_ranges import Range, common_prefix, common_suffix, partitioned
-from zdiffsync.format.windows import digest_of
 from zdiffsync.model.bytesource import ByteSource
 
-# Equal stretches shorter than this between two differences are not worth an op of their own.
+# Equal stretches shorter than this between two differences are not worth an op of their own: two digests
+# and a frame take a hundred bytes, a reference within a window five.
+MIN_GAP = 64 << 10
+# What was moved is worth a copy from here on.
 MIN_COPY = 16 << 10
 # A digested copy is read as a whole by whoever wants one byte of it.
-COPY_LENGTH = 4 << 20
+COPY_LENGTH = 8 << 20
+
+Digest = Callable[[bytes], Future[bytes]]
 
 _BLOCK = 1 << 20
 _PAGE = 4 << 10
 
 
 def scan(
-    new: ByteSource, old: ByteSource, *, extents: list[Range] | None, data: list[Range]
+    new: ByteSource, old: ByteSource, *, extents: list[Range] | None, data: list[Range], digest: Digest
 ) -> Iterator[Piece]:
     """Yield the pieces of `new` compared with `old` at the same offsets.
 
-    `extents`: the ranges that may differ (None: all, and then equal ranges carry digests); `data`: the
-    ranges of `new` that are not holes. A piece that differs names the same range of `old`.
+    `extents`: the ranges that may differ (None: all, and then equal ranges carry digests, made by `digest`);
+    `data`: the ranges of `new` that are not holes. A piece that differs names the same range of `old`.
     """
     common = min(new.size, old.size)
     for start, end, is_data in partitioned(data, 0, new.size):
@@ -37,44 +42,46 @@ def scan(
         changed = [(start, end)] if extents is None else extents
         for low, high, may_differ in partitioned(changed, start, min(end, common)):
             if may_differ:
-                yield from _compared(new, old, low, high, digests=extents is None)
+                yield from _compared(new, old, low, high, digest if extents is None else None)
             else:
                 yield Piece(PieceKind.SAME, low, high, low, high)
         if end > common:
             yield Piece(PieceKind.DIFFERS, max(start, common), end, common, common)
 
 
-def same(new: ByteSource, start: int, end: int, old: int, *, digest: bool) -> Iterator[Piece]:
+def same(new: ByteSource, start: int, end: int, old: int, digest: Digest | None) -> Iterator[Piece]:
     """Yield bytes `start` to `end` of `new`, which lie at `old` in the old version, cut for digests."""
     step = COPY_LENGTH if digest else end - start
     for low in range(start, end, max(step, 1)):
         high = min(low + step, end)
         place = old + low - start
-        found = digest_of(new.read(low, high - low)) if digest else None
+        found = digest(new.read(low, high - low)) if digest else None
         yield Piece(PieceKind.SAME, low, high, place, place + high - low, digest=found)
 
 
-def _compared(new: ByteSource, old: ByteSource, start: int, end: int, *, digests: bool) -> Iterator[Piece]:
+def _compared(
+    new: ByteSource, old: ByteSource, start: int, end: int, digest: Digest | None
+) -> Iterator[Piece]:
     equal_from = start
     differs_from: int | None = None
     differs_to = start
     for low, high, pages in _pages(new, old, start, end):
         if pages is None:
-            if differs_from is not None and high - differs_to >= MIN_COPY:
+            if differs_from is not None and high - differs_to >= MIN_GAP:
                 yield Piece(PieceKind.DIFFERS, differs_from, differs_to, differs_from, differs_to)
                 equal_from, differs_from = differs_to, None
             while differs_from is None and high - equal_from >= 2 * COPY_LENGTH:
-                yield from same(new, equal_from, equal_from + COPY_LENGTH, equal_from, digest=digests)
+                yield from same(new, equal_from, equal_from + COPY_LENGTH, equal_from, digest)
                 equal_from += COPY_LENGTH
             continue
         if differs_from is None:
             differs_from = low + common_prefix(*pages)
-            yield from same(new, equal_from, differs_from, equal_from, digest=digests)
+            yield from same(new, equal_from, differs_from, equal_from, digest)
         differs_to = high - common_suffix(*pages)
     if differs_from is not None:
         yield Piece(PieceKind.DIFFERS, differs_from, differs_to, differs_from, differs_to)
         equal_from = differs_to
-    yield from same(new, equal_from, end, equal_from, digest=digests)
+    yield from same(new, equal_from, end, equal_from, digest)
 
 
 def _pages(

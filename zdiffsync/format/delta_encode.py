@@ -21,7 +21,7 @@ from zdiffsync.format.delta_policy import DeltaPolicy
 from zdiffsync.format.delta_pool import DeltaPool
 from zdiffsync.format.delta_table import TableWriter
 from zdiffsync.format.delta_window import Packed, WindowPacker, without_zeros
-from zdiffsync.format.windows import BlobRef, Op, OpKind
+from zdiffsync.format.windows import BlobRef, Op, OpKind, digest_of
 from zdiffsync.model.bytesource import ByteSource
 
 # Windows read ahead of those being packed.
@@ -74,7 +74,7 @@ def encode_windows(
     plan: Plan | None = None
     if theirs is not None:
         known = None if extents is None else normalized(extents, new.size)
-        plan = _planned(ours, theirs, extents=known, data=data, policy=policy, told=told)
+        plan = _planned(ours, theirs, extents=known, data=data, policy=policy, pool=pool, told=told)
         if not encoder.pays(plan, theirs):
             plan = None
     whole = _whole(data, new.size, policy)
@@ -97,17 +97,21 @@ def _planned(
     extents: list[Range] | None,
     data: list[Range],
     policy: DeltaPolicy,
+    pool: DeltaPool,
     told: "_Told",
 ) -> Plan:
+    def digest(data: bytes) -> Future[bytes]:
+        return pool.submit(digest_of, data)
+
     scanned = Plan()
-    for piece in scan(new, old, extents=extents, data=data):
+    for piece in scan(new, old, extents=extents, data=data, digest=digest):
         scanned.add(piece)
         if piece.kind is not PieceKind.DIFFERS:
             told(piece.length)
     index = searched(scanned.differing(), new, old)
     aligner = Aligner(new, old, index) if index else None
     plan = Plan()
-    for piece in windows(scanned, new, old, aligner=aligner, length=policy.window):
+    for piece in windows(scanned, new, old, aligner=aligner, length=policy.window, digest=digest):
         plan.add(piece)
     return plan
 
@@ -145,14 +149,14 @@ class _Encoder:
 
     def pays(self, plan: Plan, old: ByteSource) -> bool:
         """Return whether the differences in `plan` will take much less than the whole content."""
-        whole = whole_bytes(self._new, plan)
+        whole = whole_bytes(self._new, plan, self._pool)
         most = self._policy.whole_share * whole
-        if delta_bytes(self._new, old, plan) <= most:
+        if delta_bytes(self._new, old, plan, self._pool) <= most:
             return True
         differing = sum(piece.length for piece in plan.differing())
-        if not self._policy.bsdiff_pays(whole, 2 * differing):
+        if not self._policy.strong_pays(whole, 2 * differing):
             return False
-        return patched_bytes(self._new, old, plan, self._packer.bsdiff) <= most
+        return patched_bytes(self._new, old, plan, self._pool, self._packer.bsdiff) <= most
 
     def run(self, pieces: Iterable[Piece], old: ByteSource | None) -> TableWriter:
         """Encode `pieces`, all of the new version; return the table, not yet finished."""
@@ -161,7 +165,7 @@ class _Encoder:
             if piece.kind is PieceKind.ZERO:
                 self._queue.append(_Pending(Op(OpKind.ZERO, piece.length), None))
             elif piece.kind is PieceKind.SAME:
-                op = Op(OpKind.COPY, piece.length, piece.old, piece.length, piece.digest)
+                op = Op(OpKind.COPY, piece.length, piece.old, piece.length, _done(piece.digest))
                 self._queue.append(_Pending(op, None))
             else:
                 self._submit(piece, old)
@@ -202,6 +206,10 @@ class _Encoder:
         if not packed.kind.uses_old:
             return Op(packed.kind, op.length, digest=packed.digest, payload=payload)
         return Op(packed.kind, op.length, op.old_offset, op.old_length, packed.digest, payload)
+
+
+def _done(digest: bytes | Future[bytes] | None) -> bytes | None:
+    return digest.result() if isinstance(digest, Future) else digest
 
 
 class _Counted:

@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from threading import Lock, Thread
@@ -26,6 +27,14 @@ _T = TypeVar("_T")
 _STOP_SECONDS = 5.0
 
 
+@dataclass(slots=True)
+class Effort:
+    """What a run has spent on strong forms (seconds of one core), and stored in windows (bytes)."""
+
+    seconds: float = 0.0
+    stored: int = 0
+
+
 class DeltaPool:
     """`workers` threads (default: one per usable core), each with a bsdiff process when it first needs one.
 
@@ -34,6 +43,7 @@ class DeltaPool:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or len(os.sched_getaffinity(0))
+        self.effort = Effort()
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="delta")
         self._idle: list[_Worker] = []
         self._lock = Lock()

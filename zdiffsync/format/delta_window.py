@@ -4,7 +4,7 @@ Runs in the encoder's threads, one call per window: cheap forms first, bsdiff wh
 Rule: a payload is kept only after it has been seen to give back the very bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from zdiffsync.errors import IntegrityError
@@ -12,7 +12,7 @@ from zdiffsync.format.delta_patch import apply_patch
 from zdiffsync.format.delta_policy import DeltaPolicy
 from zdiffsync.format.delta_pool import DeltaPool
 from zdiffsync.format.windows import OpKind, digest_of
-from zdiffsync.format.zstd import compress, compress_prefixed, decompress_prefixed
+from zdiffsync.format.zstd import STRONGEST, compress, compress_prefixed, decompress_prefixed
 
 # Zeros in runs of at least this become an op of their own.
 ZERO_RUN = 64 << 10
@@ -21,8 +21,17 @@ ZERO_RUN = 64 << 10
 _WORTH_OLD = 0.95
 # bsdiff is quadratic on repetitive input, which zstd shrinks at least so much (text: 3 to 6, logs: 20).
 _REPETITIVE = 100
-# What is diffed first to learn what the whole would save.
+# What is packed first to learn what the whole would save, and the most it can be expected to.
 _PROBE = 64 << 10
+# In shorter windows changes are too few for a probe to hit what is typical.
+_UNPROBED = 1 << 20
+_MOST_SAVED = 0.5
+# What the quick way hardly makes smaller no level does.
+_NOISE = 0.98
+# So many seconds a strong form has in each content to show what it saves.
+_TRIAL = 3.0
+# A delta this small a share of its window is kept without seeing how small the window is alone.
+_SURE = 0.1
 # A content on which bsdiff was given up so often is of a kind it does not suit.
 _MOST_GIVEN_UP = 3
 # A literal this short leaves nothing to save.
@@ -38,6 +47,9 @@ class Packed:
     digest: bytes
 
 
+_Form = Callable[[bytes, bytes, Packed], Packed | None]
+
+
 class WindowPacker:
     """Packs the windows of one content; usable from several threads."""
 
@@ -45,22 +57,19 @@ class WindowPacker:
         self._pool = pool
         self._policy = policy
         self._given_up = 0
+        self._worth: dict[_Form, _Worth] = {self._patched: _Worth(), self._strong: _Worth()}
 
     def pack(self, new: bytes, old: bytes, likely: int) -> Packed:
         """Return the cheapest form of `new`; `old` are the bytes it came from, if any, from `likely` on."""
-        digest = digest_of(new)
-        literal = compress(new, self._policy.level)
-        if not old or len(literal) <= _TINY:
-            return Packed(OpKind.LITERAL, literal, digest)
-        kind, best = OpKind.LITERAL, literal
-        prefixed = compress_prefixed(new, old, self._policy.level)
-        if len(prefixed) < _WORTH_OLD * len(literal) and decompress_prefixed(prefixed, old, len(new)) == new:
-            kind, best = OpKind.PREFIX, prefixed
-        if self._promises(new, old, likely, len(best)):
-            patch = self.bsdiff(old, new)
-            if patch and len(patch) < _WORTH_OLD * len(best) and _gives(patch, old, new):
-                kind, best = OpKind.PATCH, patch
-        return Packed(kind, best, digest)
+        quick = self._quick(new, old)
+        best = quick
+        if len(quick.payload) > _TINY:
+            for form in self._promising(new, old, likely, quick):
+                made = self._tried(form, new, old, best)
+                if made and len(made.payload) < len(best.payload) * _least_gain(best.kind, made.kind):
+                    best = made
+        self._pool.effort.stored += len(best.payload)
+        return best
 
     def bsdiff(self, old: bytes, new: bytes) -> bytes | None:
         """Return a patch, or None if `old` and `new` are of a kind that bsdiff is too slow for."""
@@ -71,21 +80,80 @@ class WindowPacker:
             self._given_up += 1
         return patch
 
-    def _promises(self, new: bytes, old: bytes, likely: int, rival: int) -> bool:
-        """Return whether a bsdiff may be worth its CPU time against `rival` bytes."""
+    def _quick(self, new: bytes, old: bytes) -> Packed:
+        digest = digest_of(new)
+        prefixed = compress_prefixed(new, old, self._policy.level) if old else b""
+        fits = bool(old) and decompress_prefixed(prefixed, old, len(new)) == new
+        if fits and len(prefixed) < _SURE * len(new):
+            return Packed(OpKind.PREFIX, prefixed, digest)
+        literal = compress(new, self._policy.level)
+        if fits and len(literal) > _TINY and len(prefixed) < _WORTH_OLD * len(literal):
+            return Packed(OpKind.PREFIX, prefixed, digest)
+        return Packed(OpKind.LITERAL, literal, digest)
+
+    def _patched(self, new: bytes, old: bytes, quick: Packed) -> Packed | None:
+        patch = self.bsdiff(old, new) if old else None
+        return Packed(OpKind.PATCH, patch, quick.digest) if patch and _gives(patch, old, new) else None
+
+    def _strong(self, new: bytes, old: bytes, quick: Packed) -> Packed | None:
+        if len(quick.payload) > _NOISE * len(new):
+            return None
+        if quick.kind is OpKind.LITERAL:
+            return Packed(OpKind.LITERAL, compress(new, STRONGEST), quick.digest)
+        prefixed = compress_prefixed(new, old, STRONGEST)
+        fits = decompress_prefixed(prefixed, old, len(new)) == new
+        return Packed(OpKind.PREFIX, prefixed, quick.digest) if fits else None
+
+    def _promising(self, new: bytes, old: bytes, likely: int, quick: Packed) -> list[_Form]:
+        """Return the strong forms worth their CPU time: the better one, or both without a probe."""
+        policy, effort, rival = self._policy, self._pool.effort, len(quick.payload)
         length = len(new) + len(old)
-        if not self._policy.bsdiff_pays(rival, length):
-            return False
-        if len(new) <= 2 * _PROBE:
-            return True
+        if not policy.strong_pays(_MOST_SAVED * rival, length):
+            return []
+        if not policy.affords(effort.seconds, effort.stored, self._pool.workers):
+            return []
+        forms = [form for form, worth in self._worth.items() if worth.pays(policy)]
+        if len(new) <= _UNPROBED:
+            return forms
         at = (len(new) - _PROBE) // 2
         old_at = likely + at
-        new_part, old_part = new[at : at + _PROBE], old[max(0, old_at - _PROBE) : old_at + 2 * _PROBE]
-        patch = self.bsdiff(old_part, new_part)
-        if patch is None:
-            return False
-        share = len(patch) / len(compress_prefixed(new_part, old_part, self._policy.level))
-        return self._policy.bsdiff_pays(rival * (1 - share), length)
+        part, old_part = new[at : at + _PROBE], old[max(0, old_at - _PROBE) : old_at + 2 * _PROBE]
+        probe = self._quick(part, old_part)
+        shares: dict[_Form, float] = {}
+        for form in forms:
+            made = self._tried(form, part, old_part, probe)
+            saved = 1 - len(made.payload) / len(probe.payload) if made else 0.0
+            if policy.strong_pays(saved * rival, length):
+                shares[form] = saved
+        return [max(shares, key=lambda form: shares[form])] if shares else []
+
+    def _tried(self, form: _Form, new: bytes, old: bytes, rival: Packed) -> Packed | None:
+        made = form(new, old, rival)
+        # Reckoned, not measured: what is stored must not depend on what else the machine does.
+        spent = (len(new) + len(old)) / self._policy.strong_bytes_per_second
+        self._pool.effort.seconds += spent
+        saved = len(rival.payload) - len(made.payload) if made else 0
+        self._worth[form].add(spent, max(0, saved))
+        return made
+
+
+@dataclass(slots=True)
+class _Worth:
+    """What a strong form took (seconds) and saved (bytes) in one content."""
+
+    seconds: float = 0.0
+    saved: int = 0
+
+    def add(self, seconds: float, saved: int) -> None:
+        self.seconds += seconds
+        self.saved += saved
+
+    def pays(self, policy: DeltaPolicy) -> bool:
+        return self.seconds < _TRIAL or policy.pays(self.saved, self.seconds)
+
+
+def _least_gain(kind: OpKind, other: OpKind) -> float:
+    return _WORTH_OLD if other.uses_old and not kind.uses_old else 1.0
 
 
 def _gives(patch: bytes, old: bytes, new: bytes) -> bool:

@@ -28,6 +28,8 @@ else:
     )
 
 __all__ = [
+    "QUICKEST",
+    "STRONGEST",
     "CompressionParameter",
     "ZstdError",
     "ZstdFile",
@@ -37,11 +39,18 @@ __all__ = [
     "decompress_prefixed",
 ]
 
+QUICKEST, STRONGEST = 1, 19
+
 # The widest window every decoder accepts without being told to (zstd's own default limit).
 _MAX_WINDOW_LOG = 27
 _MIN_WINDOW_LOG = 10
 # zstd sizes its match tables by the data alone; left so, all but the end of a long prefix is forgotten.
 _MAX_TABLE_LOG = 20
+_MAX_NEAR_LOG = 24
+# From this level on every position is remembered, where the levels before skip most.
+_THOROUGH, _MAX_THOROUGH_LOG = 5, 22
+# The strongest level's search tree holds every position; 128 MiB where the window is the widest written.
+_MAX_TREE_LOG = 25
 # zstd takes no shorter prefix; so short a one has nothing to give.
 _MIN_PREFIX = 8
 
@@ -84,13 +93,16 @@ def compress_prefixed(data: bytes | memoryview, prefix: bytes | memoryview, leve
     The frame carries no checksum: the caller keeps a digest, since a wrong prefix gives wrong bytes.
     """
     reach = max((len(prefix) + len(data)).bit_length(), _MIN_WINDOW_LOG)
+    # Long distance matching breaks up what databases and binaries share: for what no table can hold alone.
+    tables = _MAX_TABLE_LOG if level < _THOROUGH else _MAX_THOROUGH_LOG
+    tree = _MAX_TREE_LOG if level >= STRONGEST else tables
     compressor = ZstdCompressor(
         options={
             CompressionParameter.compression_level: level,
             CompressionParameter.window_log: min(reach, _MAX_WINDOW_LOG),
-            CompressionParameter.hash_log: min(reach, _MAX_TABLE_LOG),
-            CompressionParameter.chain_log: min(reach, _MAX_TABLE_LOG),
-            CompressionParameter.enable_long_distance_matching: 1,
+            CompressionParameter.hash_log: min(reach, tables),
+            CompressionParameter.chain_log: min(reach, tree),
+            CompressionParameter.enable_long_distance_matching: int(reach > _MAX_NEAR_LOG),
         },
         zstd_dict=_prefix(prefix),
     )

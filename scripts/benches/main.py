@@ -23,6 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import catalogs
 import deltas
 import large
 import million
@@ -32,8 +33,6 @@ import packs
 import real
 import restored
 from common import Figures
-
-import catalog
 
 COMMAND = [sys.executable, __file__]
 SIZES = [10_000, 100_000, 200_000, 1_000_000]
@@ -84,7 +83,7 @@ def benches(sizes: list[int]) -> dict[str, Callable[[Path, int], tuple[Figures, 
         "delta": deltas.measure,
         "mount": mounted.measure,
         "restore": restored.measure,
-        "catalog": catalog.measure,
+        "catalog": catalogs.measure,
         "million": million.measure,
     }
 

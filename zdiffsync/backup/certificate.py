@@ -13,6 +13,8 @@ from zdiffsync.external.zfs_send import incremental_stream
 from zdiffsync.format.send_stream import StreamObject, read_objects
 
 _END = 1 << 63  # beyond any file
+_ONE_BLOCK = 128 << 10  # bytes; ZFS writes so much as a whole, and knowing where helps nobody
+_NO_RANGES: list[tuple[int, int]] = []
 _GENERATION = (1 << 32) - 1  # what a file handle has of it
 
 
@@ -20,7 +22,13 @@ class Certificate:
     """The objects of one incremental stream that a path can lead to."""
 
     def __init__(self, objects: Iterable[StreamObject]) -> None:
-        self._objects = {item.number: item for item in objects if not item.nameless and item.links != 0}
+        self._objects: dict[int, StreamObject] = {}
+        for item in objects:
+            if item.nameless or item.links == 0:
+                continue
+            if item.file_size <= _ONE_BLOCK:
+                item.ranges, item.tail = _NO_RANGES, None  # a million small files hold a million of them
+            self._objects[item.number] = item
 
     def must_compare(self, number: int) -> bool:
         """Whether the object's content may differ even if its times do not."""

@@ -1,6 +1,6 @@
 """Many small new files in one night: scripts/bench packs.
 
-5,000 new files of 0.5 to 20 kB, half of each compressible, in 50 directories of a dataset in the lab;
+20,000 new files of 0.5 to 20 kB, half of each compressible, in 200 directories of a dataset in the lab;
 zdiffsync and restic back up the same snapshots.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from common import Figures, say
 from lab_pair import LabPair, make_pool, measured_in_lab, uploaded, write_lab_figures
 
-FOLDERS, EACH = 50, 100
+FOLDERS, EACH = 200, 100
 SIDES = ("zdiffsync", "restic")
 OURS, PEER = SIDES
 
@@ -38,7 +38,7 @@ def in_lab(home: Path, rounds: int, out: Path) -> None:
 def _grow(folder: Path, rng: random.Random) -> int:
     total = 0
     for number in range(FOLDERS):
-        inner = folder / f"{number:02}"
+        inner = folder / f"{number:03}"
         inner.mkdir(parents=True)
         for each in range(EACH):
             size = rng.randrange(500, 20_000)

@@ -19,9 +19,10 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import catalogs
 import deltas
@@ -36,6 +37,17 @@ from common import Figures
 
 COMMAND = [sys.executable, __file__]
 SIZES = [10_000, 100_000, 200_000, 1_000_000]
+
+
+class Measured(Protocol):
+    """What a bench returns beside the machine: medians as Markdown, all rounds for the JSON."""
+
+    @property
+    def rounds(self) -> Mapping[str, object]:
+        """All figures."""
+
+    def table(self) -> str:
+        """Return the medians."""
 
 
 def main() -> None:
@@ -65,6 +77,7 @@ def main() -> None:
     if options.what == "nightly":
         import plot  # noqa: PLC0415 - matplotlib is slow to start, and nobody else needs it
 
+        assert isinstance(figures, Figures), "nightly has one table"
         plot.draw(figures, options.sizes, options.plot)
     sys.stdout.write(f"{figures.table()}\n\nMedians of {options.rounds} rounds; {machine}\n")
 
@@ -74,7 +87,7 @@ def counts(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def benches(sizes: list[int]) -> dict[str, Callable[[Path, int], tuple[Figures, str]]]:
+def benches(sizes: list[int]) -> dict[str, Callable[[Path, int], tuple[Measured, str]]]:
     """Return all benches but the one that has a way of its own; `sizes` are nightly's."""
     return {
         "nightly": partial(nightly.measure, command=[*COMMAND, "nightly"], sizes=sizes),
@@ -90,6 +103,7 @@ def benches(sizes: list[int]) -> dict[str, Callable[[Path, int], tuple[Figures, 
 
 def in_lab(what: str, sizes: list[int]) -> Callable[[Path, int, Path], None]:
     """Return the part of a bench that runs in the lab."""
+    parts: dict[str, Callable[[Path, int, Path], None]]
     parts = {"nightly": partial(nightly.in_lab, sizes=sizes), "large": large.in_lab, "packs": packs.in_lab}
     return parts[what]
 

@@ -14,7 +14,8 @@ from zdiffsync.format.send_stream import StreamObject, read_objects
 
 _END = 1 << 63  # beyond any file
 _ONE_BLOCK = 128 << 10  # bytes; ZFS writes so much as a whole, and knowing where helps nobody
-_NO_RANGES: list[tuple[int, int]] = []
+_ALL: list[tuple[int, int]] = [(0, _ONE_BLOCK)]
+_NOTHING: list[tuple[int, int]] = []
 _GENERATION = (1 << 32) - 1  # what a file handle has of it
 
 
@@ -27,7 +28,7 @@ class Certificate:
             if item.nameless or item.links == 0:
                 continue
             if item.file_size <= _ONE_BLOCK:
-                item.ranges, item.tail = _NO_RANGES, None  # a million small files hold a million of them
+                item.ranges = _ALL if item.ranges else _NOTHING  # of a million files a million were held
             self._objects[item.number] = item
 
     def must_compare(self, number: int) -> bool:

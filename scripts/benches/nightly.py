@@ -84,7 +84,7 @@ class NativeNights:
         self.size, self._home, self._figures = size, home / f"{size}", figures
         self._tree = Tree(self._home / "tree", size)
         os.environ |= {
-            "RESTICPASSWORD": PASSWORD, "RESTIC_CACHE_DIR": str(self._home / "restic-cache"),
+            "RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": str(self._home / "restic-cache"),
             "BORG_PASSPHRASE": PASSWORD, "BORG_BASE_DIR": str(self._home / "borg-base"),
         }  # fmt: skip
 

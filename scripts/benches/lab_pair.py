@@ -43,6 +43,8 @@ class LabPair:
         password.write_text(PASSWORD)
         places = ["--remote", str(self.home / "remote"), "--state-dir", str(self.home / "state")]
         self._zdiffsync("init", *places, "--dataset", self._dataset, "--password-file", str(password))
+        text = self._config.read_text()  # however much changes, what is measured are increments
+        self._config.write_text(f"base_when_increments_exceed = 1000.0\n{text}")
         self._zdiffsync("run")
         shutil.copytree(self.home / "remote/restic", self.home / "peer")
         shutil.copytree(self.home / "state/restic-cache", self.home / "peer-cache")

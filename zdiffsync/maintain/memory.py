@@ -7,7 +7,7 @@ or finding the same damage again. Rule: what two checks at once learned is kept 
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from time import time, time_ns
+from time import time
 
 import msgspec
 
@@ -93,7 +93,8 @@ class CheckMemory:
     def bases_mended(self) -> None:
         """Note that restic knows what its packs lack, so that new bases store it again. Raises OSError."""
         stored = self._load()
-        stored.base_packs, stored.distrusted_ns = [], time_ns()
+        # In whole seconds, as ZFS has a snapshot's time: a base that is begun at once is a new one.
+        stored.base_packs, stored.distrusted_ns = [], int(time()) * 10**9
         self._write(stored)
 
     def _write(self, stored: _Stored) -> None:

@@ -7,7 +7,6 @@ Rule: works from the two snapshots and the catalog's view of the last point; the
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from zdiffsync.backup.certificate import certify
 from zdiffsync.backup.changes import ChangeSet
@@ -52,8 +51,9 @@ def detect(
     with watch.stage("certificate"), session.progress("send stream", unit="objects"):
         certificate, problem = certify(step.old.name, step.new.name)
     old_created_ns = step.old.created * 10**9
+    nights = [night.stats for night in session.catalog.points_of(step.last.dataset_guid, step.last.host)]
     found: Diff | None = None
-    if certificate is None or not stream_is_quicker(certificate, _nights(session, step), old_created_ns):
+    if certificate is None or not stream_is_quicker(certificate, nights, old_created_ns):
         with watch.stage("zfs diff"), session.progress("zfs diff", unit="rows"):
             found = diff(step.old.name, step.new.name, zfs.mountpoint(step.new.dataset))
     ledger = {Identity(*key): names for key, names in session.catalog.ledger(step.last).items()}
@@ -66,15 +66,6 @@ def detect(
     )  # fmt: skip
     with watch.stage("reconcile"), session.progress("comparing", unit="names"):
         return reconciler.run(found, certificate, uncertified_because=problem)
-
-
-def _nights(session: Session, step: Step) -> list[dict[str, Any]]:
-    last = step.last
-    return [
-        point.stats
-        for point in session.catalog.points()
-        if (point.dataset_guid, point.host) == (last.dataset_guid, last.host)
-    ]
 
 
 def _lost_paths(session: Session, step: Step) -> list[bytes]:

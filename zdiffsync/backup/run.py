@@ -216,11 +216,7 @@ class NightlyRun:
         )  # fmt: skip
 
     def _last_point(self, dataset: zfs.Dataset) -> Point | None:
-        points = [
-            point
-            for point in self._session.catalog.points()
-            if point.dataset_guid == dataset.guid and point.host == self._session.host
-        ]
+        points = self._session.catalog.points_of(dataset.guid, self._session.host)
         if not points:
             return None
         newest = points[-1]

@@ -55,10 +55,7 @@ def weigh(
 
 
 def _history(session: Session, header: Header) -> list[Night]:
-    points = [
-        point for point in session.catalog.points()
-        if (point.dataset_guid, point.host) == (header.dataset_guid, header.host)
-    ]  # fmt: skip
+    points = session.catalog.points_of(header.dataset_guid, header.host)
     return [
         Night(point.stats.get("files_deleted", 0), point.stats.get("files_rewritten", 0))
         for point in points[-_NIGHTS:]

@@ -158,6 +158,10 @@ class Catalog:
         with SqlSession(self._engine) as session:
             return [_point(point, chain) for point, chain in session.execute(statement)]
 
+    def points_of(self, dataset_guid: int, host: str) -> list[Point]:
+        """Return the points that `host` made of one dataset, whatever its name was then, oldest first."""
+        return [point for point in self.points() if (point.dataset_guid, point.host) == (dataset_guid, host)]
+
     def stamp(self) -> tuple[int, int]:
         """Return what is another value when points have been added or removed."""
         with self._engine.connect() as connection:

@@ -28,7 +28,8 @@ _RESOLVE_NO_SYMLINKS = 0x04
 _FILEID_INO32_GEN = 1  # what ZFS calls its handles
 _libc = ctypes.CDLL(None, use_errno=True)
 _HANDLE_SIZE = struct.Struct("I")
-_FID = struct.Struct("<2xIHI")  # u16 length, 6 bytes object, 4 bytes generation
+_FID = struct.Struct("<HIHI")  # length of what follows, 6 bytes object, 4 bytes generation
+_FID_LENGTH = _FID.size - 2
 _EMPTY_HANDLE = struct.pack("Ii", _HANDLE_BYTES, 0) + bytes(_HANDLE_BYTES)
 _Handle = ctypes.c_char * len(_EMPTY_HANDLE)
 _MOUNT_ID = ctypes.byref(ctypes.c_int())  # the system fills it in; nobody wants to know
@@ -256,9 +257,8 @@ def _xattrs(name: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _open_by_identity(mount: int, identity: Identity) -> int | None:
-    fid = (
-        struct.pack("<H", 10) + identity.number.to_bytes(6, "little") + struct.pack("<I", identity.generation)
-    )
+    low, high = identity.number & 0xFFFFFFFF, identity.number >> 32
+    fid = _FID.pack(_FID_LENGTH, low, high, identity.generation)
     handle = struct.pack("Ii", len(fid), _FILEID_INO32_GEN) + fid
     fd: int = _libc.open_by_handle_at(mount, handle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return None if fd < 0 else fd
@@ -269,7 +269,7 @@ def _identity(fd: int, path: bytes) -> Identity:
     if _libc.name_to_handle_at(fd, path, handle, _MOUNT_ID, 0) == 0:
         (size,) = _HANDLE_SIZE.unpack_from(handle)
         if size >= _FID.size:
-            low, high, generation = _FID.unpack_from(handle, len(_EMPTY_HANDLE) - _HANDLE_BYTES)
+            _, low, high, generation = _FID.unpack_from(handle, len(_EMPTY_HANDLE) - _HANDLE_BYTES)
             return Identity(low | high << 32, generation)
     elif (code := ctypes.get_errno()) not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EOVERFLOW}:
         raise OSError(code, os.strerror(code), path)

@@ -46,6 +46,11 @@ def restic_version() -> str:
     return " ".join(sh("restic", "version").split()[:2])
 
 
+def restic(place: Path) -> list[str]:
+    """Return restic's command line for a repository behind rclone, as zdiffsync's bases are."""
+    return ["restic", "-o", f"rclone.program={RCLONE}", "-r", f"rclone:{place}"]
+
+
 class Figures:
     """Rounds of figures by row and side; higher is better where `rate`, else lower."""
 

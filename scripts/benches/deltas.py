@@ -75,33 +75,24 @@ class Tables:
 
 def measure(home: Path, rounds: int, only: str = "") -> tuple[Tables, str]:
     """Measure so many rounds; return the figures and what they were taken on."""
-    tables, xdelta = Tables(), _xdelta(home)
+    tables = Tables()
     os.environ |= {"RESTIC_PASSWORD": "correct horse", "RESTIC_CACHE_DIR": str(home / "restic-cache")}
     for pair in pairs(home / "pairs", only):
         large = pair.new.stat().st_size > _LARGE
         for number in range(1 if large else rounds):
-            for side, make in _sides(home, pair, xdelta).items():
+            for side, make in _sides(home, pair).items():
                 if side != PATCH19 or (number == 0 and not large):
                     tables.add(pair.name, side, make())
     zstd = next(word for word in sh("zstd", "--version").split() if word.startswith("v")).strip("v,")
     return tables, machine("xdelta3 3.0", f"zstd {zstd}", restic_version())
 
 
-def _xdelta(home: Path) -> str:
-    if found := shutil.which("xdelta3"):
-        return found
-    (place := home / "xdelta3").mkdir()
-    sh("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "xdelta3", cwd=place)
-    sh("dpkg", "-x", str(next(place.glob("*.deb"))), str(place))
-    return str(place / "usr/bin/xdelta3")
-
-
-def _sides(home: Path, pair: Pair, xdelta: str) -> dict[str, Callable[[], Made]]:
+def _sides(home: Path, pair: Pair) -> dict[str, Callable[[], Made]]:
     old, new, out = str(pair.old), str(pair.new), home / "out"
     sides = {
         OURS_SLOW: lambda: _ours(home, pair, SLOW, known=False),
         OURS_FAST: lambda: _ours(home, pair, FAST, known=False),
-        XDELTA: lambda: _peer(out, xdelta, "-9", "-f", "-e", "-s", old, new, str(out)),
+        XDELTA: lambda: _peer(out, "xdelta3", "-9", "-f", "-e", "-s", old, new, str(out)),
         PATCH: lambda: _peer(
             out, "zstd", "-q", "-f", "--long=31", f"--patch-from={old}", new, "-o", str(out)
         ),

@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from common import CHECKOUT, RCLONE, ZDIFFSYNC, Figures, machine, restic_version, sh
+from common import CHECKOUT, ZDIFFSYNC, Figures, machine, restic, restic_version, sh
 
 PASSWORD = "correct horse"  # noqa: S105 - of repositories that are gone in the end
 
@@ -90,11 +90,6 @@ class LabPair:
 def uploaded(point: dict[str, Any]) -> float:
     """Return the bytes that a point of ours took on the remote."""
     return float(point["uploaded_bytes"] + point["manifest_bytes"])
-
-
-def restic(place: Path) -> list[str]:
-    """Return restic's command line for a repository behind rclone, as zdiffsync's bases are."""
-    return ["restic", "-o", f"rclone.program={RCLONE}", "-r", f"rclone:{place}"]
 
 
 def make_pool() -> None:

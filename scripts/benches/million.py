@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, process_time
 
-from common import CHECKOUT, RCLONE, Figures, machine, restic_version, say, sh
+from common import CHECKOUT, Figures, machine, restic, restic_version, say, sh
 from usage import Used, measured
 
 sys.path.insert(0, str(CHECKOUT / "tests"))
@@ -118,7 +118,7 @@ def _restic(memory: Path, old: Path, new: Path) -> dict[str, float]:
         "RESTIC_PASSWORD": "correct horse", "RESTIC_CACHE_DIR": str(cache),
         "RESTIC_FEATURES": "device-id-for-hardlinks=true",
     }  # fmt: skip
-    command = ["restic", "-o", f"rclone.program={RCLONE}", "-r", f"rclone:{peer}"]
+    command = restic(peer)
     sh(*command, "init")
     tree = memory / "tree"
     used = Used(0, 0, 0)

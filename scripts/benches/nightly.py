@@ -14,8 +14,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import RCLONE, Figures, say, sh
-from lab_pair import PASSWORD, LabPair, make_pool, measured_in_lab, restic, uploaded, write_lab_figures
+from common import RCLONE, Figures, restic, say, sh
+from lab_pair import PASSWORD, LabPair, make_pool, measured_in_lab, uploaded, write_lab_figures
 
 CHANGED = 100
 _FOLDER = 100  # files

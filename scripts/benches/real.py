@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from common import CHECKOUT, RCLONE, ZDIFFSYNC, machine, restic_version, say, sh
+from common import CHECKOUT, ZDIFFSYNC, machine, restic, restic_version, say, sh
 
 PACKAGES = (
     "nano",
@@ -94,7 +94,7 @@ class Bench:
 
     def restic(self, *arguments: str) -> list[str]:
         """Return restic's command line for its own repository, through the same rclone backend."""
-        return ["restic", "-o", f"rclone.program={RCLONE}", "-r", f"rclone:{self.work}/peer", *arguments]
+        return [*restic(self.work / "peer"), *arguments]
 
     def real(self) -> None:
         """Measure the real-input run."""

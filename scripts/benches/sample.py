@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from common import CHECKOUT, RCLONE, say, sh
+from common import CHECKOUT, restic, say, sh
 
 sys.path.insert(0, str(CHECKOUT / "tests"))
 from mounted_world import World
@@ -55,7 +55,7 @@ class Sample:
 
     def restic(self, *arguments: str) -> list[str]:
         """Return restic's command line for its own repository."""
-        return ["restic", "-o", f"rclone.program={RCLONE}", "-r", f"rclone:{self.peer}", *arguments]
+        return [*restic(self.peer), *arguments]
 
     def cold(self) -> None:
         """Forget what either side has cached."""

@@ -87,6 +87,15 @@ def test_a_clock_that_lags_keeps_nobody_from_the_points_there_are():
     assert moment(ahead.isoformat(), upto).replace(microsecond=0) == ahead.replace(microsecond=0)
 
 
+def test_a_point_of_a_clock_ahead_is_found_by_the_very_microsecond_it_was_made():
+    """Seen once: as a fraction of seconds the point's time came out a hair earlier than what was written."""
+    when = datetime.now().astimezone() + timedelta(hours=3)
+    for microsecond in range(0, 1_000_000, 997):
+        written = when.replace(microsecond=microsecond)
+        whole = int(written.timestamp())
+        assert moment(written.isoformat(), whole * 10**9 + microsecond * 1000) == written
+
+
 def test_iso_times_need_no_library():
     """A quick look must not wait for a large library."""
     code = (

@@ -24,7 +24,8 @@ def moment(text: str, upto_ns: int = 0) -> datetime:
         raise UsageError(
             f"{text!r} is no time; write it like '2026-11-23 18:00', 'yesterday 18:00' or '3 days ago'"
         )
-    if found.timestamp() > max(time(), upto_ns / 1e9):
+    # In whole microseconds: as a fraction of seconds, a point's own time can come out later than itself.
+    if round(found.timestamp() * 1e6) > max(int(time() * 1e6), -(-upto_ns // 1000)):
         raise UsageError(f"{text!r} lies ahead: it is {shown_time(found)}")
     return found
 

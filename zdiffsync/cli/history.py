@@ -10,16 +10,12 @@ from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.ls import values
-from zdiffsync.cli.text import local, short_keys, shown, size
+from zdiffsync.cli.text import local, short_keys, size
 from zdiffsync.errors import UsageError
 from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.history import Departure, FileVersion, TimeLine
 from zdiffsync.restore.locate import locate, of_dataset
-
-_WORDS = {
-    "first": "in the first point", "back": "came back", "replaced": "another file", "xattrs": "attributes",
-    "content?": "perhaps content",
-}  # fmt: skip
+from zdiffsync.restore.wording import changed, departed
 
 
 @click.command()
@@ -71,23 +67,11 @@ def _row(
     item: FileVersion | Departure, path: bytes, latest: Point, keys: Mapping[str, str]
 ) -> tuple[str, str, str, str, str]:
     if isinstance(item, Departure):
-        went = "removed" if item.target is None else f"renamed to {shown(item.target)}"
-        return "", local(item.point.created_ns), "", "", went
+        return "", local(item.point.created_ns), "", "", departed(item)
     first, last = item.points[0], item.points[-1]
     until = "latest" if last.key == latest.key else local(last.created_ns)
     length = size(item.entry.size) if item.entry.type is EntryType.FILE else "-"
-    return keys[last.key], local(first.created_ns), until, length, _change(item, path)
-
-
-def _change(item: FileVersion, path: bytes) -> str:
-    """Return what changed in words; a version under another name than was asked for says which."""
-    words = [_WORDS.get(each, each) for each in item.changes]
-    elsewhere = "" if item.path == path else f" as {shown(item.path)}"
-    if item.origin is not None:
-        how = "renamed" if "renamed" in item.changes else "linked"
-        words[words.index(how)] = f"{how} from {shown(item.origin)}"
-        elsewhere = elsewhere.replace(" as ", " to ", 1)
-    return f"{words[0]}{elsewhere}{''.join(f', {each}' for each in words[1:])}"
+    return keys[last.key], local(first.created_ns), until, length, changed(item, path)
 
 
 def _values(item: FileVersion | Departure) -> dict[str, Any]:

@@ -1,54 +1,19 @@
-"""Paths, times and lists as the commands that look at points show them.
+"""Ids and lists as the commands that look at points show them; model.text has paths, sizes and times.
 
-Rule: what a file is called can neither move a terminal's cursor nor break a line.
+Rule: what is printed as it comes need not fit in memory.
 """
 
 import json
-import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
-import humanize
-
 from zdiffsync.catalog.catalog import Point
+from zdiffsync.model.text import local, plural, shown, size
+
+__all__ = ["emit_list", "local", "plural", "short_keys", "shown", "size"]
 
 _SHORTEST = 8  # hex digits of a point's id; enough to tell apart what a person sees at once
-_UNDECODED = re.compile("[\udc80-\udcff]")
-
-
-def shown(path: bytes) -> str:
-    """Return a path fit for a terminal: control characters and undecodable bytes escaped."""
-    text = os.fsdecode(path)
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else _escaped(each) for each in text)
-
-
-def _escaped(character: str) -> str:
-    if _UNDECODED.fullmatch(character):
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
-
-
-def size(count: float) -> str:
-    """Return bytes as people write them."""
-    return humanize.naturalsize(count, binary=True, format="%.1f").replace("Bytes", "B").replace("Byte", "B")
-
-
-def plural(count: int, word: str) -> str:
-    """Return "1 file", "2 files"."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
-def local(time_ns: int) -> str:
-    """Return a time (ns since 1970) as local time to the second; a year no calendar has as seconds."""
-    try:
-        return f"{datetime.fromtimestamp(time_ns // 10**9).astimezone():%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return f"@{time_ns // 10**9}"
 
 
 def short_keys(points: Sequence[Point]) -> dict[str, str]:

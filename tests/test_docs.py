@@ -37,10 +37,13 @@ def _options(text: str) -> set[str]:
 
 
 def _of_command(command: click.Command) -> set[str]:
-    return {
+    names = {
         name for parameter in command.params if isinstance(parameter, click.Option)
         for name in (*parameter.opts, *parameter.secondary_opts)
     }  # fmt: skip
+    if command is not group and isinstance(command, click.Group):
+        names = names.union(*map(_of_command, command.commands.values()))
+    return names
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,12 @@ def find_rclone() -> str:
     return binary
 
 
+def config_file() -> str:
+    """Return the path of the user's rclone.conf, which rclone writes when it renews a token."""
+    done = run_tool([find_rclone(), "config", "file"], timeout=_TIMEOUT)
+    return os.fsdecode(done.stdout).splitlines()[-1]
+
+
 @functools.cache
 def _version(binary: str) -> tuple[int, int]:
     done = run_tool([binary, "version"], timeout=_TIMEOUT)

@@ -1,0 +1,1 @@
+"""The systemd units of nightly runs, as templates, and what fills them in."""

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from zdiffsync.cli.main import group
-from zdiffsync.config.config import Config, DatasetConfig
+from zdiffsync.config.config import Config, DatasetConfig, load
 from zdiffsync.config.keep import KeepConfig
+from zdiffsync.config.remotes import RemoteConfig
 from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.errors import ExitCode
 
@@ -51,6 +52,7 @@ def _of_command(command: click.Command) -> set[str]:
     [
         ("Keys", Config),
         ("Keys of a `[[dataset]]` table", DatasetConfig),
+        ("Keys of a `[[remote]]` table", RemoteConfig),
         ("Keys of a `keep` table", KeepConfig),
         ("Keys of the `[tripwire]` table", TripwireConfig),
     ],
@@ -80,12 +82,14 @@ def test_defaults_that_depend_on_the_machine():
     assert config.state_dir in {"/var/lib/zdiffsync", str(Path.home() / ".local/state/zdiffsync")}
 
 
-def test_the_examples_are_valid_configurations():
+def test_the_examples_are_valid_configurations(tmp_path):
     text = (DOCS / "config.md").read_text(encoding="utf-8")
     examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
-        assert msgspec.toml.decode(example, type=Config).dataset[0].name == "tank/data"
+        path = tmp_path / "config.toml"
+        path.write_text(example)
+        assert load(path).dataset[0].name == "tank/data"
 
 
 def test_every_command_and_option_is_documented():

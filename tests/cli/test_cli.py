@@ -201,6 +201,10 @@ def test_init_from_nothing(capfd, home):
     code, _, err = call(capfd, "init", "--remote", remote)
     assert code == 2
     assert f"{path} exists already; change it there" in one_sentence(err)
+    code, out, err = call(capfd, "init")
+    assert (code, err) == (0, "")
+    assert f"was there already at {remote}" in out
+    (path.parent / "password").unlink()
     code, _, err = call(capfd, "init")
     assert code == 2
     assert "already holds a repository" in one_sentence(err)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,15 +70,22 @@ def check(
     if to is not None and not restore_drill:
         raise UsageError("--to is where the restore drill writes; add --restore-drill")
     read = Subset() if read_data else None if subset is None else Subset.parse(subset)
+
+    def work(one: App) -> int:
+        wishes = Wishes(None, read, against_source, restore_drill, sample, to)
+        return _check(one, points, wishes)
+
+    return work(app) if points else app.on_each_remote(work)
+
+
+def _check(app: App, names: Sequence[str], wishes: Wishes) -> int:
     with (
         exclusive(app.config.state / "check.lock", "check"),
         app.opened(fill=False) as opened,
         _tools(app, opened) as tools,
     ):
-        wishes = Wishes(
-            _named(opened.catalog.points(), points) if points else None,
-            read, against_source, restore_drill, sample, to,
-        )  # fmt: skip
+        if names:
+            wishes = replace(wishes, points=_named(opened.catalog.points(), names))
         checking = Check(tools, wishes, _teller(app))
         try:
             report = checking.run()
@@ -89,8 +97,7 @@ def check(
     app.emit(check_values(report))
     summary = check_summary(report)
     if report.findings:
-        if not app.json:
-            click.echo(summary, err=True)
+        app.complain(summary)
     else:
         app.say(summary)
     return int(report.exit_code)
@@ -98,8 +105,7 @@ def check(
 
 def _teller(app: App) -> Callable[[Finding], None]:
     def tell(finding: Finding) -> None:
-        if not app.json:
-            click.echo(f"zdiffsync: {finding_text(finding)}", err=True)
+        app.complain(f"zdiffsync: {finding_text(finding)}")
 
     return tell
 

@@ -8,6 +8,7 @@ import click
 
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
+from zdiffsync.cli.location import anywhere
 from zdiffsync.cli.ls import values
 from zdiffsync.cli.text import shown, size
 from zdiffsync.model.entry import EntryType
@@ -40,7 +41,7 @@ def diff(app: App, old: str, new: str, path: str, *, stat: bool) -> None:
     """Show what is different between points A and B, at and below PATH."""
     with app.reading() as reading:
         points = reading.catalog.points()
-        one, other = find_point(points, old), find_point(points, new)
+        one, other = anywhere(app, points, lambda of: (find_point(of, old), find_point(of, new)))
         top = normalize(path)
         catalog, bases = reading.catalog, reading.bases
         with catalog.view(one) as before, catalog.view(other) as after, catalog.rows() as rows:

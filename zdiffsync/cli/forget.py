@@ -76,17 +76,37 @@ def forget(
     rules = _rules(keep, keep_tags)
     if points and (rules is not None or datasets):
         raise UsageError("name the points to forget, or give keep rules; not both")
+
+    def work(one: App) -> int:
+        return _forget(one, _Wishes(points, datasets, host, prune, dry_run), rules)
+
+    return work(app) if points else app.on_each_remote(work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """What the command line asks, but for the rules."""
+
+    points: tuple[str, ...]
+    datasets: tuple[str, ...]
+    host: str | None
+    prune: bool
+    dry_run: bool
+
+
+def _forget(app: App, wishes: _Wishes, rules: KeepRules | None) -> int:
+    points, datasets, dry_run = wishes.points, wishes.datasets, wishes.dry_run
     with exclusive(app.lock_path, "forget"), app.opened() as opened:
         session = make_session(app, opened)
         sync_catalog(session.store.data, session.catalog, app.progress)
-        mine = [point for point in session.catalog.points() if point.host == (host or session.host)]
+        mine = [point for point in session.catalog.points() if point.host == (wishes.host or session.host)]
         decisions = _named(mine, points) if points else _ruled(app.config, mine, rules, datasets)
         plan = plan_forget(decisions)
         if not dry_run:
             ensure_not_frozen(app.config.state)
             execute_forget(session, plan)
-        rounds = prune_rounds(session, app.config.prune_settings(), dry_run=dry_run) if prune else []
-    app.emit(_values(plan) | ({"prune": [each.values() for each in rounds]} if prune else {}))
+        rounds = prune_rounds(session, app.config.prune_settings(), dry_run=dry_run) if wishes.prune else []
+    app.emit(_values(plan) | ({"prune": [each.values() for each in rounds]} if wishes.prune else {}))
     app.say("\n".join([*_lines(plan, dry_run=dry_run), *prune_lines(rounds)]))
     return prune_code(rounds)
 

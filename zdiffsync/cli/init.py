@@ -10,9 +10,9 @@ import click
 
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.opening import make_restic
-from zdiffsync.config.config import Config
 from zdiffsync.errors import UsageError
-from zdiffsync.store.repository import create_repository
+from zdiffsync.external.rclone_env import shown
+from zdiffsync.store.repository import create_repository, has_repository
 from zdiffsync.store.secret import Secret
 
 
@@ -31,8 +31,8 @@ def init(
     recursive: bool,
     password_file: Path | None,
     state_dir: Path | None,
-) -> None:
-    """Set up a repository; write the configuration file unless there is one."""
+) -> int:
+    """Set up a repository, or join one that is there; write the configuration file unless there is one."""
     made: list[Path] = []
     if not app.config_path.exists():
         if remote is None:
@@ -43,16 +43,27 @@ def init(
         made.append(app.config_path)
     elif remote or datasets or password_file or state_dir:
         raise UsageError(f"{app.config_path} exists already; change it there, or name another file with -c")
+    return app.on_each_remote(lambda one: _set_up(one, made))
+
+
+def _set_up(app: App, made: list[Path]) -> None:
+    made = made.copy()
     try:
-        identifier = _create(app.config, made)
+        identifier, hosts = _create_or_join(app, made)
     except BaseException:
         for path in made:  # or a second try would have to correct files nobody has written
             path.unlink(missing_ok=True)
         raise
     config = app.config
     written = [str(path) for path in made]
-    app.emit({"repository": identifier, "remote": config.remote, "written": written})
-    app.say(f"Repository {identifier[:8]} is ready at {config.remote}")
+    app.emit(
+        {"repository": identifier, "remote": config.remote, "joined": hosts is not None, "written": written}
+    )
+    state = "is ready" if hosts is None else "was there already"
+    app.say(f"Repository {identifier[:8]} {state} at {config.remote}")
+    if hosts and config.host in hosts:
+        app.say(f"  It has points of host {config.host}. If that is another machine, set host in")
+        app.say(f"  {app.config_path}")
     for name in written:
         app.say(f"  wrote {name}")
     if config.password_file in written:
@@ -60,15 +71,27 @@ def init(
     app.say("Next: zdiffsync run" if config.dataset else f"Next: name a dataset in {app.config_path}")
 
 
-def _create(config: Config, made: list[Path]) -> str:
-    """Make the repository, and its password if there is none; return its id, note in `made` what it wrote."""
+def _create_or_join(app: App, made: list[Path]) -> tuple[str, set[str] | None]:
+    """Make the repository, and its password if there is none; return its id, note in `made` what it wrote.
+
+    Where there is a repository it is opened instead, and the hosts that have points in it are returned, too.
+    """
+    config = app.config
     password_path = Path(config.password_file)
+    if has_repository(config.remote):
+        if not password_path.exists():
+            raise UsageError(
+                f"{shown(config.remote)} already holds a repository; choose another place, or put the "
+                f"repository's password into {password_path} (mode 0600) to join it"
+            )
+        with app.opened() as opened:
+            return opened.repository.identifier, {point.host for point in opened.catalog.points()}
     if not password_path.exists():
         _write_private(password_path, base64.b32encode(secrets.token_bytes(30)).decode().lower() + "\n")
         made.append(password_path)
     with create_repository(config.remote, Secret.from_file(password_path)) as repository:
         make_restic(config, repository).init()
-    return repository.identifier
+    return repository.identifier, None
 
 
 def _write_config(

@@ -22,8 +22,12 @@ _BLANK = "_" * 64
 
 @click.command()
 @pass_app
-def kit(app: App) -> None:
+def kit(app: App) -> int:
     """Print a recovery sheet to keep on paper: where the backup is, what opens it, how to restore it."""
+    return app.on_each_remote(_kit)
+
+
+def _kit(app: App) -> None:
     config = app.config
     repository = _repository(config)
     app.emit(

@@ -4,11 +4,9 @@ Rule: every error a user can cause ends as one sentence on stderr and the code o
 """
 
 import json
-import os
 import resource
 import signal
 import sys
-import traceback
 from importlib import import_module
 from pathlib import Path
 
@@ -16,8 +14,9 @@ import click
 
 from zdiffsync import __version__
 from zdiffsync.cli.context import make_app
+from zdiffsync.cli.failures import told
 from zdiffsync.cli.shells import register
-from zdiffsync.errors import ExitCode, ZdiffsyncError
+from zdiffsync.errors import ExitCode
 
 _INTERRUPTED = 130
 _DEEP = 20_000
@@ -50,6 +49,7 @@ class _Commands(click.Group):
     cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="Configuration file.")
+@click.option("-r", "--repo", metavar="NAME", help="Of several [[remote]] tables use this one only.")
 @click.option("--json", "json_output", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("-v", "--verbose", count=True, help="Say more; show the traceback of a bug.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -60,6 +60,7 @@ def group(
     context: click.Context,
     config: Path | None,
     *,
+    repo: str | None,
     json_output: bool,
     verbose: int,
     quiet: bool,
@@ -67,7 +68,7 @@ def group(
 ) -> None:
     """Off-site backup for ZFS whose nightly cost follows what changed, not what exists."""
     context.obj = make_app(
-        config, json_output=json_output, verbosity=-1 if quiet else verbose, no_progress=no_progress
+        config, repo, json_output=json_output, verbosity=-1 if quiet else verbose, no_progress=no_progress
     )
 
 
@@ -89,8 +90,6 @@ def invoke(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         result = group.main(arguments, prog_name="zdiffsync", standalone_mode=False)
-    except ZdiffsyncError as error:
-        return _complain(str(error), error.exit_code, as_json=as_json)
     except click.ClickException as error:
         if as_json:
             return _complain(error.format_message(), ExitCode.USAGE, as_json=True)
@@ -101,14 +100,9 @@ def invoke(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.BUG
-    except OSError as error:
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-        return _complain(f"{place}{error.strerror}", ExitCode.BUG, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug must not look like success
-        if any(flag in arguments for flag in ("-v", "--verbose")):
-            traceback.print_exc()
-        text = f"bug: {type(error).__name__}: {error}; run with -v and report it"
-        return _complain(text, ExitCode.BUG, as_json=as_json)
+        text, code = told(error, verbose=any(flag in arguments for flag in ("-v", "--verbose")))
+        return _complain(text, code, as_json=as_json)
     return int(result) if isinstance(result, int) else ExitCode.DONE
 
 

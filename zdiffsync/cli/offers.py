@@ -29,8 +29,9 @@ def _complete(offer: _Offer) -> _Complete:
 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
         try:
+            given = context.find_root().params
             app = make_app(
-                context.find_root().params.get("config"), json_output=True, verbosity=0, no_progress=True
+                given.get("config"), given.get("repo"), json_output=True, verbosity=0, no_progress=True
             )
             if not (app.config.state / "catalog.sqlite").exists():
                 return []  # opening it would make one

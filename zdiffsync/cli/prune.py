@@ -25,9 +25,14 @@ from zdiffsync.maintain.prune_settings import PruneSettings
 @pass_app
 def prune(app: App, *, max_unused: str | None, now: bool, dry_run: bool) -> int:
     """Delete what no point needs: packs, bases, and parts of packs, some time after they became unused."""
+    share = None if max_unused is None else _share(max_unused)
+    return app.on_each_remote(lambda one: _prune(one, share, now=now, dry_run=dry_run))
+
+
+def _prune(app: App, share: float | None, *, now: bool, dry_run: bool) -> int:
     settings = app.config.prune_settings()
-    if max_unused is not None:
-        settings = replace(settings, max_unused=_share(max_unused))
+    if share is not None:
+        settings = replace(settings, max_unused=share)
     if now:
         settings = replace(settings, grace=timedelta())
     with exclusive(app.lock_path, "prune"), app.opened() as opened:

@@ -14,11 +14,15 @@ from zdiffsync.external.lock import exclusive
 
 @click.command()
 @pass_app
-def rebuild(app: App) -> None:
+def rebuild(app: App) -> int:
     """Make the catalog again from the remote; broken off, it goes on where it was.
 
     The old one stays in use until the new one is complete.
     """
+    return app.on_each_remote(_rebuild)
+
+
+def _rebuild(app: App) -> None:
     path = app.catalog_path
     new = path.with_name(f"{path.name}.rebuild")
     with exclusive(app.lock_path, "rebuild"), open_configured(app.config) as repository:

@@ -19,6 +19,10 @@ from zdiffsync.restore.local import snapshot_directories
 @pass_app
 def repair(app: App, *, read_data: bool, dry_run: bool) -> int:
     """Store again from local snapshots what is damaged or missing on the remote; give up the rest."""
+    return app.on_each_remote(lambda one: _repair(one, read_data=read_data, dry_run=dry_run))
+
+
+def _repair(app: App, *, read_data: bool, dry_run: bool) -> int:
     with exclusive(app.lock_path, "repair"), app.opened(fill=False) as opened:
         memory = CheckMemory(opened.config.state, opened.repository.identifier)
         repairing = Repair(
@@ -30,8 +34,8 @@ def repair(app: App, *, read_data: bool, dry_run: bool) -> int:
     lines = _lines(report, dry_run=dry_run)
     if report.exit_code is ExitCode.DONE:
         app.say("\n".join(lines))
-    elif not app.json:
-        click.echo("\n".join(lines), err=True)
+    else:
+        app.complain("\n".join(lines))
     return int(report.exit_code)
 
 

@@ -1,6 +1,6 @@
 """`zdiffsync run`: the nightly job."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import click
 
@@ -41,18 +41,43 @@ def run(
     accept_changes: bool,
 ) -> int:
     """Make a new restore point of every configured dataset (or of DATASETS only)."""
-    config = app.config
-    plans = _plans(config, datasets)
+    known = [item.name for config in app.configs.values() for item in config.dataset]
+    if unknown := [name for name in datasets if name not in known]:
+        raise UsageError(f"{unknown[0]} is not configured; configured are {', '.join(dict.fromkeys(known))}")
+    wishes = Wishes(datasets, base, tags, keep, dry_run, accept_changes)
+    return app.on_each_remote(
+        lambda one: _run(one, wishes),
+        concerns=lambda config: not datasets or any(item.name in datasets for item in config.dataset),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks of a run."""
+
+    datasets: tuple[str, ...]
+    base: bool
+    tags: tuple[str, ...]
+    keep: bool
+    dry_run: bool
+    accept_changes: bool
+
+
+def _run(app: App, wishes: Wishes) -> int:
+    config, dry_run = app.config, wishes.dry_run
+    plans = _plans(config, wishes.datasets)
     with exclusive(app.lock_path, "run"), app.opened() as opened:
         session = make_session(app, opened)
-        nightly = NightlyRun(session, force_base=base, accept=accept_changes, tags=tags, keep=keep)
+        nightly = NightlyRun(
+            session, force_base=wishes.base, accept=wishes.accept_changes, tags=wishes.tags, keep=wishes.keep
+        )
         report = nightly.preview(plans) if dry_run else nightly.run(plans)
         if not dry_run:
             repository = opened.repository
             report.recovery = refresh_recovery_files(
                 repository.store.plain, repository.identifier, config.state / "recovery-files"
             )
-        if accept_changes and not (datasets or dry_run):
+        if wishes.accept_changes and not (wishes.datasets or dry_run):
             left_out = {name for name, *_ in report.failed} | {name for name, _ in report.not_covered}
             Tripped(config.state).keep(left_out)
         waits = None if dry_run else frozen(config.state)
@@ -63,17 +88,14 @@ def run(
     told = retention.lines() if retention else [waits] if waits and not report.tripped else []
     summary = run_summary(report, dry_run=dry_run, retention=told)
     if app.quiet and code:
-        click.echo(summary, err=True)  # cron mails what stands here, so it must say what went wrong
+        app.complain(summary)  # cron mails what stands here, so it must say what went wrong
     app.say(summary)
     return code
 
 
 def _plans(config: Config, names: tuple[str, ...]) -> list[DatasetPlan]:
-    configured = {item.name: item for item in config.dataset}
-    if not configured:
+    if not config.dataset:
         raise UsageError("no dataset is configured; add a [[dataset]] table to the configuration file")
-    if unknown := [name for name in names if name not in configured]:
-        raise UsageError(f"{unknown[0]} is not configured; configured are {', '.join(configured)}")
     return [
         DatasetPlan(item.name, item.recursive, Excludes([*config.exclude, *item.exclude]))
         for item in config.dataset

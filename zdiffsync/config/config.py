@@ -11,11 +11,12 @@ import socket
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from zdiffsync.config.keep import KeepConfig
+from zdiffsync.config.remotes import RemoteConfig, alone, check_datasets, goes_to, unique
 from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
@@ -24,6 +25,7 @@ from zdiffsync.maintain.policy import KeepRules
 from zdiffsync.maintain.prune_settings import PruneSettings
 
 _DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ %-]*")
+_Converted = TypeVar("_Converted", bound=msgspec.Struct)
 _SYSTEM = Path("/etc/zdiffsync/config.toml")
 
 
@@ -152,8 +154,25 @@ def default_path() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "zdiffsync/config.toml"
 
 
-def load(path: Path) -> Config:
-    """Read and check the file. Raises ConfigError: one sentence with file, key and what to do."""
+def load(path: Path, repo: str | None = None) -> Config:
+    """Read and check the file; of several remotes return the one named `repo`, else the first.
+
+    Raises ConfigError: one sentence with file, key and what to do.
+    """
+    configs = load_all(path)
+    if repo is None:
+        return next(iter(configs.values()))
+    if repo not in configs:
+        named = ", ".join(configs)
+        raise ConfigError(
+            f"{path} has no [[remote]] table named {repo!r}"
+            + (f"; there is {named}" if named else ": its one remote has no name; leave out --repo")
+        )
+    return configs[repo]
+
+
+def load_all(path: Path) -> dict[str, Config]:
+    """Read and check the file; return what holds for each remote, by its name ('': the only one)."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -163,16 +182,46 @@ def load(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     try:
-        return msgspec.convert(values, Config)
+        if isinstance(tables := values.get("remote"), list):
+            return _of_several(values, tables)
+        return {"": _converted(values, Config)}
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _converted(values: object, kind: type[_Converted]) -> _Converted:
+    try:
+        return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error, values)}") from error
+        raise ValueError(_explain(error, kind)) from error
 
 
-def _explain(error: msgspec.ValidationError, values: dict[str, Any]) -> str:
+def _of_several(values: dict[str, Any], tables: list[Any]) -> dict[str, Config]:
+    remotes = unique([_converted(table, RemoteConfig) for table in tables])
+    configs = {}
+    for remote in remotes:
+        try:
+            configs[remote.name] = _converted(alone(values, remote), Config)
+        except ValueError as error:
+            raise ValueError(f"remote {remote.name!r}: {error}") from error
+    check_datasets(remotes, [item.name for item in configs[remotes[0].name].dataset])
+    return {remote.name: _of_remote(configs[remote.name], remote) for remote in remotes}
+
+
+def _of_remote(config: Config, remote: RemoteConfig) -> Config:
+    """Give one of several remotes its own folders and its datasets."""
+    return msgspec.structs.replace(
+        config,
+        state_dir=os.path.join(config.state_dir, remote.name),
+        staging_dir=None if config.staging_dir is None else os.path.join(config.staging_dir, remote.name),
+        dataset=[item for item in config.dataset if goes_to(remote, item.name)],
+    )
+
+
+def _explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> str:
     text = str(error)
+    table, place = kind, " in a [[remote]] table" if kind is RemoteConfig else ""
     if match := re.search(r"unknown field `([^`]+)`", text):
-        table: type[msgspec.Struct] = Config
-        place = ""
         if ".keep`" in text:
             table, place = KeepConfig, " in a keep table"
         elif "$.tripwire" in text:
@@ -184,6 +233,5 @@ def _explain(error: msgspec.ValidationError, values: dict[str, Any]) -> str:
         hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(known)}"
         return f"unknown key '{match[1]}'{place}{hint}"
     if match := re.search(r"missing required field `([^`]+)`", text):
-        return f"key '{match[1]}' is missing"
-    del values
+        return f"key '{match[1]}' is missing{place}"
     return text.replace("`", "'")

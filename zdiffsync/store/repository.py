@@ -139,6 +139,11 @@ def _remember(memory: Path, identifier: str) -> None:
     os.replace(file.name, memory)
 
 
+def has_repository(remote: str) -> bool:
+    """Tell whether a remote holds a repository, whatever its password. Raises RemoteError."""
+    return _read_mark(remote) is not None
+
+
 def _read_mark(remote: str) -> bytes | None:
     try:
         return cat(plain_setup(remote), PLAIN, _MARK, 0, _MARK_LIMIT)

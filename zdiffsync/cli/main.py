@@ -23,7 +23,8 @@ _DEEP = 20_000
 
 
 _COMMANDS = (
-    "init", "run", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check", "repair",
+    "init", "doctor",
+    "run", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check", "repair",
     "forget", "prune", "rebuild", "kit", "schedule",
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ Rule: only a mount that answers nothing any more is taken away.
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -28,15 +29,30 @@ def clean_stale(directory: Path) -> bool:
 
     Raises ToolError when it cannot be unmounted.
     """
-    try:
-        os.statvfs(directory)  # which the kernel does not answer by itself, as it does stat for a while
-    except OSError as error:
-        if error.errno not in {errno.ENOTCONN, errno.ECONNABORTED}:
-            return False
-    else:
+    if not _is_dead(directory):
         return False
     done = run_tool(["fusermount3", "-u", "-z", os.fsencode(directory)], timeout=_TIMEOUT)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip()
         raise ToolError(f"the dead mount at {directory} cannot be unmounted: {said}")
     return True
+
+
+def _is_dead(directory: Path) -> bool:
+    try:
+        os.statvfs(directory)  # which the kernel does not answer by itself, as it does stat for a while
+    except OSError as error:
+        return error.errno in {errno.ENOTCONN, errno.ECONNABORTED}
+    return False
+
+
+def dead_mounts() -> list[str]:
+    """Return the directories where mounts of ours are whose process has died."""
+    table = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
+    rows = (line.split(" ") for line in table.splitlines())
+    ours = [_unescaped(row[1]) for row in rows if row[2] == "fuse.zdiffsync"]
+    return [directory for directory in ours if _is_dead(Path(directory))]
+
+
+def _unescaped(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

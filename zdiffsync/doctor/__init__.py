@@ -1,0 +1,1 @@
+"""What a backup needs, checked: one module a topic. Rule: finds out, says, never repairs."""

@@ -1,0 +1,52 @@
+"""What this user may do with ZFS, by `zfs allow`; root may do everything.
+
+Rule: the list is that of docs/permissions.md, and so is what happens without each.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.errors import ToolMissingError
+from zdiffsync.external.zfs_facts import delegated
+
+_DEVICE = Path("/dev/zfs")
+_NEEDED = ("snapshot", "userprop", "hold")
+_TIDYING = ("release", "destroy", "mount")
+_WITHOUT = {
+    "diff": "whole trees are compared instead, which takes long",
+    "send": "runs are uncertified, and changes that zfs diff does not see are missed",
+}
+ALL = (*_NEEDED, *_TIDYING, *_WITHOUT)
+
+
+def check(patient: Patient) -> Iterator[Finding]:
+    """Yield a finding a configured dataset."""
+    if patient.config is None or not patient.config.dataset:
+        return
+    if os.geteuid() == 0:
+        yield ok("permissions", "root may do everything")
+        return
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        yield fail("permissions", f"{_DEVICE} is closed to this user", f"chmod 666 {_DEVICE}   # as root")
+        return
+    for dataset in patient.config.dataset:
+        try:
+            yield _judge(dataset.name, delegated(dataset.name))
+        except ToolMissingError:
+            return  # said by doctor.tools
+
+
+def _judge(dataset: str, given: frozenset[str]) -> Finding:
+    missing = [name for name in ALL if name not in given]
+    if not missing:
+        return ok("permissions", f"{dataset}: all that zfs allow has to give")
+    fix = f"zfs allow $(id -un) {','.join(missing)} {shlex.quote(dataset)}   # as root"
+    what = f"{dataset}: this user lacks {', '.join(missing)}"
+    if any(name in _NEEDED for name in missing):
+        return fail("permissions", f"{what}; no point can be made", fix)
+    if any(name in _TIDYING for name in missing):
+        return warning("permissions", f"{what}; old snapshots stay", fix)
+    return warning("permissions", f"{what}; {_WITHOUT[missing[0]]}", fix)

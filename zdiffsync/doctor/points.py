@@ -1,0 +1,91 @@
+"""What there is of backups: the last point of each dataset, its snapshot, left-over snapshots, the tripwire.
+
+Rule: looks into the catalog and at ZFS only; a missing catalog is not made.
+"""
+
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import humanize
+
+from zdiffsync.backup.run import HOLD_TAG
+from zdiffsync.backup.tripped import Tripped
+from zdiffsync.catalog.catalog import Catalog, Point
+from zdiffsync.config.config import Config
+from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.errors import ToolError
+from zdiffsync.external import zfs
+from zdiffsync.external.fuse import dead_mounts
+from zdiffsync.model.text import local, plural
+from zdiffsync.store.repository import remembered
+
+_STALE = timedelta(hours=48)
+
+
+def check(patient: Patient) -> Iterator[Finding]:
+    """Yield what is found of points and what stays of old ones."""
+    for mount in dead_mounts():
+        what = f"a zdiffsync mount at {mount} has died and is still there"
+        yield warning("mount", what, f"fusermount3 -u -z {shlex.quote(mount)}")
+    if (config := patient.config) is None:
+        return
+    for name, trip in sorted(Tripped(config.state).all().items()):
+        what = f"{name} is not backed up since {trip.since}: {trip.found}"
+        yield fail("tripwire", what, f"zdiffsync run --accept-changes {shlex.quote(trip.accept)}")
+    path = config.state / "catalog.sqlite"
+    if not config.dataset:
+        return
+    if not path.exists():
+        yield warning("points", "there is no catalog yet", "zdiffsync run   # or zdiffsync rebuild")
+        return
+    with Catalog(path) as catalog:
+        yield from _points(config, catalog)
+
+
+def _points(config: Config, catalog: Catalog) -> Iterator[Finding]:
+    repository = remembered(config.state / "repository")
+    for item in config.dataset:
+        try:
+            found = zfs.datasets(item.name, recursive=item.recursive)
+        except ToolError:
+            continue  # said by doctor.datasets
+        for dataset in found:
+            if dataset.uncovered_reason is None:
+                points = catalog.points_of(dataset.guid, config.host)
+                yield _last(dataset.name, points)
+                unfinished = catalog.journal.unfinished(dataset.name)
+                needed = {each.guid for each in (points[-1:] if points else [])}
+                needed |= {unfinished.guid} if unfinished else set()
+                yield from _snapshots(dataset.name, needed, repository, last=points[-1] if points else None)
+
+
+def _last(dataset: str, points: list[Point]) -> Finding:
+    if not points:
+        return warning("points", f"{dataset} has no point yet", f"zdiffsync run {shlex.quote(dataset)}")
+    created = datetime.fromtimestamp(points[-1].created_ns / 1e9, UTC)
+    age = datetime.now(UTC) - created
+    what = f"{dataset}: the last of {plural(len(points), 'point')} is of {local(points[-1].created_ns)}"
+    if age > _STALE:
+        return fail("points", f"{what}, {humanize.naturaldelta(age)} ago", "zdiffsync run")
+    if age < -timedelta(minutes=5):
+        return fail("points", f"{what}, which lies ahead: the clock was or is wrong", "date")
+    return ok("points", what)
+
+
+def _snapshots(
+    dataset: str, needed: set[int], repository: str | None, *, last: Point | None
+) -> Iterator[Finding]:
+    there = zfs.snapshots(dataset)
+    if last is not None and last.guid not in {each.guid for each in there}:
+        yield warning("snapshots", f"{last.snapshot} of the last point is gone: the next run makes a base")
+    for each in there:
+        if not each.owner or each.guid in needed:
+            continue
+        name = shlex.quote(each.name)
+        fix = f"zfs release {HOLD_TAG} {name}; zfs destroy {name}"
+        if each.owner == repository:
+            yield warning("snapshots", f"{each.name} is left over; the next run tries to destroy it", fix)
+        else:
+            what = f"{each.name} was made for another repository ({each.owner[:8]}); if that is given up"
+            yield warning("snapshots", what, fix)

@@ -25,7 +25,7 @@ _DEEP = 20_000
 _COMMANDS = (
     "init", "doctor",
     "run", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check", "repair",
-    "forget", "prune", "rebuild", "kit", "schedule",
+    "forget", "prune", "rebuild", "kit", "web", "schedule",
 )  # fmt: skip
 
 

@@ -1,0 +1,71 @@
+"""The first page: every dataset at a glance. Rule: from the catalog alone, so it is there at once."""
+
+from dataclasses import dataclass
+
+from flask import render_template
+from flask.typing import ResponseReturnValue
+
+from zdiffsync.catalog.catalog import Point
+from zdiffsync.web.nights import Night, nights, uploaded_by
+from zdiffsync.web.source import Source
+
+_SPARKS = 30  # nights
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One dataset. `points` oldest first, `base` the last base's point (None: forgotten), sizes in bytes."""
+
+    name: str
+    points: list[Point]
+    base: Point | None
+    nights: list[Night]
+
+    @property
+    def last(self) -> Point:
+        """The newest point."""
+        return self.points[-1]
+
+    @property
+    def increments(self) -> int:
+        """The increments of the newest chain: how many points build on the last base."""
+        return self.last.sequence
+
+    @property
+    def files(self) -> int | None:
+        """Regular files in the newest point, None where nobody counted."""
+        return self.last.stats.get("files_total")
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes of the files in the last base, None where nobody counted."""
+        return next(
+            (point.stats["bytes_total"] for point in reversed(self.points) if point.stats.get("bytes_total")),
+            None,
+        )
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes that all points together put on the remote."""
+        return sum(map(uploaded_by, self.points))
+
+    @property
+    def sparks(self) -> list[tuple[Night, float]]:
+        """The last nights, each with its height from 0 to 1: the highest increment is 1, as a base is."""
+        shown = self.nights[-_SPARKS:]
+        most = max((night.uploaded for night in shown if not night.has_base), default=0)
+        most = most or max(night.uploaded for night in shown) or 1
+        return [(night, min(1.0, night.uploaded / most)) for night in shown]
+
+
+def summary(name: str, points: list[Point]) -> Summary:
+    """Return what is known of a dataset by its points (oldest first, at least one)."""
+    last = points[-1]
+    base = next((point for point in points if point.chain_id == last.chain_id and point.sequence == 0), None)
+    return Summary(name, points, base, nights(points))
+
+
+def page(source: Source) -> ResponseReturnValue:
+    """Show it."""
+    found = [summary(name, points) for name, points in source.datasets().items()]
+    return render_template("overview.html", datasets=found)

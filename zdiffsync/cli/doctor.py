@@ -26,7 +26,7 @@ _NARROW, _WIDE = 60, 120
 def doctor(app: App) -> int:
     """Check everything a backup needs; say what to do about what is wrong."""
     found = []
-    for finding in examine(app.config_path):
+    for finding in examine(app.config_path, app.repo):
         found.append(finding)
         if not (app.quiet and finding.level is Level.OK):
             _show(app, finding)
@@ -50,8 +50,9 @@ def _show(app: App, finding: Finding) -> None:
     word, color = _WORDS[finding.level]
     # Commands are printed as they are, however long: they are there to be copied.
     width = min(max(shutil.get_terminal_size().columns, _NARROW), _WIDE) if sys.stdout.isatty() else _WIDE
+    said = finding.what if finding.repo is None else f"[{finding.repo}] {finding.what}"
     text = textwrap.wrap(
-        finding.what, width - _INDENT, break_long_words=False, break_on_hyphens=False
+        said, width - _INDENT, break_long_words=False, break_on_hyphens=False
     ) or [""]  # fmt: skip
     gap = "\n" + " " * _INDENT
     app.show(f"{click.style(f'{word:<8}', fg=color)}{finding.topic:<{_INDENT - 8}}{gap.join(text)}")

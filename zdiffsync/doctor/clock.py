@@ -5,11 +5,11 @@ Rule: no server but the remote is asked.
 
 from collections.abc import Iterator
 
-from zdiffsync.doctor.finding import Finding, Patient, ok, warning
+from zdiffsync.doctor.finding import Finding, ok, warning
 from zdiffsync.external.clock import synchronized
 
 
-def check(_patient: Patient) -> Iterator[Finding]:
+def check() -> Iterator[Finding]:
     """Yield whether it follows a time server."""
     found = synchronized()
     if found is None:

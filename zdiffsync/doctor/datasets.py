@@ -8,12 +8,13 @@ one has left.
 import os
 import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
 
 from zdiffsync.backup.run import HOLD_TAG
-from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.config.config import DatasetConfig
+from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.doctor.permissions import ALL
 from zdiffsync.errors import NoSuchDatasetError, ToolMissingError, ZdiffsyncError
 from zdiffsync.external import zfs
@@ -25,14 +26,14 @@ _OWNER = "doctor"  # no repository's id, so no run takes a trial's snapshot for 
 _CHUNK = 1 << 16
 
 
-def check(patient: Patient) -> Iterator[Finding]:
+def check(wanted: Sequence[DatasetConfig]) -> Iterator[Finding]:
     """Yield what is found of each configured dataset and those below it."""
-    for item in [] if patient.config is None else patient.config.dataset:
+    for item in wanted:
         try:
             found = zfs.datasets(item.name, recursive=item.recursive)
         except NoSuchDatasetError:
             pool = item.name.partition("/")[0]
-            fix = f"zpool import {shlex.quote(pool)}   # or correct its name in {patient.config_path}"
+            fix = f"zpool import {shlex.quote(pool)}   # or correct its name in the configuration"
             yield fail("dataset", f"{item.name} does not exist", fix)
             continue
         except ToolMissingError:

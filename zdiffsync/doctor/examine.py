@@ -4,42 +4,52 @@ The one way into this package. Rule: a check that breaks is a finding, and the n
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from zdiffsync.config.config import Config, load
-from zdiffsync.doctor import clock, datasets, files, permissions, points, remote, tools
-from zdiffsync.doctor.finding import Check, Finding, Patient, fail
+from zdiffsync.config.config import Config, DatasetConfig, load, load_all
+from zdiffsync.doctor import clock, datasets, files, mounts, nights, permissions, points, remote, tools
+from zdiffsync.doctor.finding import Finding, fail
 from zdiffsync.errors import ConfigError, ZdiffsyncError
 
-_CHECKS: tuple[tuple[str, Check], ...] = (
-    ("tools", tools.check),
-    ("config", files.check),
-    ("permissions", permissions.check),
-    ("datasets", datasets.check),
-    ("remote", remote.check),
-    ("clock", clock.check),
-    ("points", points.check),
-)
 
-
-def examine(config_path: Path) -> Iterator[Finding]:
-    """Yield what is found, in order; `config_path` may be missing or wrong. Raises nothing on purpose."""
-    config: Config | None = None
-    problem: Finding | None = None
+def examine(config_path: Path, repo: str | None) -> Iterator[Finding]:
+    """Yield what is found, in order; `repo` as in `load`. The configuration may be missing or wrong."""
+    configs: Mapping[str, Config] = {}
+    yield from _caught("tools", tools.check())
     try:
-        config = load(config_path)
+        configs = load_all(config_path) if repo is None else {repo: load(config_path, repo)}
     except ConfigError as error:
         fix = None if config_path.exists() else "zdiffsync init"
-        problem = fail("config", str(error).partition("; run")[0], fix)
-    patient = Patient(config_path, config)
-    for topic, check in _CHECKS:
-        if topic == "config" and problem is not None:
-            yield problem
-        try:
-            yield from check(patient)
-        except ZdiffsyncError as error:
-            yield fail(topic, str(error))
-        except OSError as error:
-            place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-            yield fail(topic, f"{place}{error.strerror}")
+        yield fail("config", str(error).partition("; run")[0], fix)
+    named = {item.name: item for config in configs.values() for item in config.dataset}
+    wanted: tuple[DatasetConfig, ...] = tuple(named.values())
+    if config_path.exists():
+        yield from _caught("config", files.check_config(config_path, configs))
+    for name, config in configs.items():
+        yield from _of(name, _caught("files", files.check(config)))
+    yield from _caught("permissions", permissions.check(wanted))
+    yield from _caught("dataset", datasets.check(wanted))
+    for name, config in configs.items():
+        yield from _of(name, _caught("remote", remote.check(config)))
+    yield from _caught("clock", clock.check())
+    yield from _caught("mount", mounts.check())
+    if wanted:
+        yield from _caught("schedule", nights.check())
+    for name, config in configs.items():
+        yield from _of(name, _caught("points", points.check(config)))
+
+
+def _caught(topic: str, check: Iterator[Finding]) -> Iterator[Finding]:
+    try:
+        yield from check
+    except ZdiffsyncError as error:
+        yield fail(topic, str(error))
+    except OSError as error:
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        yield fail(topic, f"{place}{error.strerror}")
+
+
+def _of(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    return (replace(finding, repo=name or None) for finding in findings)

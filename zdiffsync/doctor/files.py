@@ -5,11 +5,11 @@ Rule: what another user could read or change is named, with the chmod that ends 
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from zdiffsync.config.config import Config
-from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ConfigError
 from zdiffsync.model.text import size
 from zdiffsync.store.secret import Secret
@@ -18,29 +18,27 @@ _OTHERS_WRITE, _OTHERS = 0o022, 0o077
 _STATE_SPACE = 1 << 30  # bytes; the catalog and restic's cache grow to about 1 % of the base
 
 
-def check(patient: Patient) -> Iterator[Finding]:
-    """Yield what is found of each file and place."""
-    if patient.config_path.exists():
-        yield from _config(patient)
-    if patient.config is not None:
-        yield _password(Path(patient.config.password_file))
-        yield from _state(patient.config.state)
-        yield from _space(patient.config)
-
-
-def _config(patient: Patient) -> Iterator[Finding]:
-    path = patient.config_path.absolute()
+def check_config(path: Path, configs: Mapping[str, Config]) -> Iterator[Finding]:
+    """Yield what is found of the configuration file, which is there; `configs` is what stands in it."""
+    path = path.absolute()
     mode = path.stat().st_mode
     if mode & _OTHERS_WRITE:
         yield fail("config", f"{path} can be changed by other users", f"chmod 600 {_quoted(path)}")
-    elif mode & _OTHERS and patient.config and "," in patient.config.remote:
-        what = f"other users can read {path}, and its remote may hold a secret"
+    elif mode & _OTHERS and any("," in config.remote for config in configs.values()):
+        what = f"other users can read {path}, and a remote in it may hold a secret"
         yield warning("config", what, f"chmod 600 {_quoted(path)}")
-    elif patient.config is not None and not patient.config.dataset:
+    elif configs and not any(config.dataset for config in configs.values()):
         fix = f"printf '\\n[[dataset]]\\nname = \"tank/data\"\\n' >> {_quoted(path)}"
         yield fail("config", f"{path} names no dataset, so nothing is backed up", fix)
-    elif patient.config is not None:
+    elif configs:
         yield ok("config", str(path))
+
+
+def check(config: Config) -> Iterator[Finding]:
+    """Yield what is found of each file and place that one remote's part of the configuration names."""
+    yield _password(Path(config.password_file))
+    yield from _state(config.state)
+    yield from _space(config)
 
 
 def _password(path: Path) -> Finding:

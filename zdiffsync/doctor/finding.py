@@ -3,12 +3,8 @@
 Between the checks and whoever prints. Rule: what is not right comes with what to do about it.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-
-from zdiffsync.config.config import Config
 
 
 class Level(StrEnum):
@@ -21,23 +17,16 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`topic` is one word, `what` a phrase or sentence, `fix` a command to copy, or several lines of them."""
+    """`topic` is one word, `what` a phrase or sentence, `fix` a command to copy.
+
+    `repo`: the name of the remote it is about, where there are several.
+    """
 
     topic: str
     level: Level
     what: str
     fix: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """What is examined: the configuration file, and what stands in it, None when it cannot be read."""
-
-    config_path: Path
-    config: Config | None
-
-
-Check = Callable[[Patient], Iterator[Finding]]
+    repo: str | None = None
 
 
 def ok(topic: str, what: str) -> Finding:

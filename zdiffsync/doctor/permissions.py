@@ -5,10 +5,11 @@ Rule: the list is that of docs/permissions.md, and so is what happens without ea
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.config.config import DatasetConfig
+from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ToolMissingError
 from zdiffsync.external.zfs_facts import delegated
 
@@ -22,9 +23,9 @@ _WITHOUT = {
 ALL = (*_NEEDED, *_TIDYING, *_WITHOUT)
 
 
-def check(patient: Patient) -> Iterator[Finding]:
+def check(wanted: Sequence[DatasetConfig]) -> Iterator[Finding]:
     """Yield a finding a configured dataset."""
-    if patient.config is None or not patient.config.dataset:
+    if not wanted:
         return
     if os.geteuid() == 0:
         yield ok("permissions", "root may do everything")
@@ -32,7 +33,7 @@ def check(patient: Patient) -> Iterator[Finding]:
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         yield fail("permissions", f"{_DEVICE} is closed to this user", f"chmod 666 {_DEVICE}   # as root")
         return
-    for dataset in patient.config.dataset:
+    for dataset in wanted:
         try:
             yield _judge(dataset.name, delegated(dataset.name))
         except ToolMissingError:

@@ -13,23 +13,17 @@ from zdiffsync.backup.run import HOLD_TAG
 from zdiffsync.backup.tripped import Tripped
 from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.config.config import Config
-from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ToolError
 from zdiffsync.external import zfs
-from zdiffsync.external.fuse import dead_mounts
 from zdiffsync.model.text import local, plural
 from zdiffsync.store.repository import remembered
 
 _STALE = timedelta(hours=48)
 
 
-def check(patient: Patient) -> Iterator[Finding]:
-    """Yield what is found of points and what stays of old ones."""
-    for mount in dead_mounts():
-        what = f"a zdiffsync mount at {mount} has died and is still there"
-        yield warning("mount", what, f"fusermount3 -u -z {shlex.quote(mount)}")
-    if (config := patient.config) is None:
-        return
+def check(config: Config) -> Iterator[Finding]:
+    """Yield what is found of points and of what stays of old ones."""
     for name, trip in sorted(Tripped(config.state).all().items()):
         what = f"{name} is not backed up since {trip.since}: {trip.found}"
         yield fail("tripwire", what, f"zdiffsync run --accept-changes {shlex.quote(trip.accept)}")

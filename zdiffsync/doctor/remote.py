@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zdiffsync.config.config import Config
-from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import IntegrityError, ToolMissingError, UsageError, WrongPasswordError, ZdiffsyncError
 from zdiffsync.external.rclone_env import shown
 from zdiffsync.model.text import plural, size
@@ -20,10 +20,8 @@ _SKEW = 120.0  # seconds by which clocks may differ
 _DAYS = 86400.0
 
 
-def check(patient: Patient) -> Iterator[Finding]:
+def check(config: Config) -> Iterator[Finding]:
     """Yield what is found of the remote and of the repository."""
-    if (config := patient.config) is None:
-        return
     where = shown(config.remote)
     try:
         found = probe(config.remote, patience=_PATIENCE)

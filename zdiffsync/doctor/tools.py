@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from zdiffsync.doctor.finding import Finding, Patient, fail, ok, warning
+from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ToolError, ToolMissingError
 from zdiffsync.external.fuse import check_fuse
 from zdiffsync.external.rclone_env import find_rclone
@@ -19,7 +19,7 @@ _OLDEST_ZFS = (2, 1)
 _RESTIC = "apt-get install restic   # 0.18 or newer; on Debian 12 see README.md"
 
 
-def check(_patient: Patient) -> Iterator[Finding]:
+def check() -> Iterator[Finding]:
     """Yield one finding a program."""
     yield ok("python", platform.python_version())
     yield _zfs()

@@ -51,6 +51,11 @@ class NightlyRun:
         self._tripped = Tripped(session.settings.state)
         self._report = RunReport()
 
+    @property
+    def report(self) -> RunReport:
+        """What has become of the datasets so far."""
+        return self._report
+
     def run(self, plans: Sequence[DatasetPlan]) -> RunReport:
         """Make a point of every dataset. A dataset that fails is reported and the others go on.
 

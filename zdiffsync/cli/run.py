@@ -12,6 +12,7 @@ from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.forget import retain
 from zdiffsync.cli.prune import prune_code
+from zdiffsync.cli.recording import recording
 from zdiffsync.cli.session import make_session
 from zdiffsync.cli.summary import run_summary
 from zdiffsync.config.config import Config
@@ -66,11 +67,16 @@ class Wishes:
 def _run(app: App, wishes: Wishes) -> int:
     config, dry_run = app.config, wishes.dry_run
     plans = _plans(config, wishes.datasets)
-    with exclusive(app.lock_path, "run"), app.opened() as opened:
-        session = make_session(app, opened)
+    with (
+        exclusive(app.lock_path, "run"),
+        recording(app, plans, dry_run=dry_run) as record,
+        app.opened() as opened,
+    ):
+        session = record.watched(make_session(app, opened))
         nightly = NightlyRun(
             session, force_base=wishes.base, accept=wishes.accept_changes, tags=wishes.tags, keep=wishes.keep
         )
+        record.follow(nightly.report)
         report = nightly.preview(plans) if dry_run else nightly.run(plans)
         if not dry_run:
             repository = opened.repository
@@ -82,7 +88,7 @@ def _run(app: App, wishes: Wishes) -> int:
             Tripped(config.state).keep(left_out)
         waits = None if dry_run else frozen(config.state)
         retention = None if dry_run or report.failed or waits else retain(config, session)
-    code = int(report.exit_code) or (prune_code(retention.rounds) if retention else 0)
+        code = record.ends(int(report.exit_code) or (prune_code(retention.rounds) if retention else 0))
     retained = None if retention is None else retention.values()
     app.emit({**asdict(report), "retention": retained, "exit_code": code})
     told = retention.lines() if retention else [waits] if waits and not report.tripped else []

@@ -1,0 +1,154 @@
+"""Recording a run: that it began, before anything else; what became of each dataset; how it ended.
+
+A context manager around the whole of `run`, inside of its lock. Rule: nothing escapes the record (an error,
+a bug, Ctrl-C; of a kill -9 the open record tells), and the record never fails a run.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic, time
+from types import TracebackType
+from typing import Self
+
+from msgspec.structs import replace
+
+from zdiffsync import __version__
+from zdiffsync.backup.report import PointReport, RunReport
+from zdiffsync.backup.session import DatasetPlan
+from zdiffsync.errors import CatalogError, ExitCode, ZdiffsyncError
+from zdiffsync.maintain.run_record import (
+    Attempt,
+    DatasetRecord,
+    Planned,
+    RemoteSize,
+    RunRecord,
+    load_record,
+    save_record,
+)
+
+INTERRUPTED = 130  # the exit code after Ctrl-C or SIGTERM
+_FINE = (ExitCode.DONE, ExitCode.INCOMPLETE)
+_KILLED = "the run was killed, or the machine went down"
+
+
+class RunRecorder:
+    """Keeps the record of one run in the folder `state`; `record` is what is on record now.
+
+    `report` is to be set once there is one and is read while it grows, `code` is the exit code the run is
+    about to end with, `remote` the size of the remote as it was measured last. `complain` is told in one
+    sentence when the record cannot be written.
+    """
+
+    def __init__(self, state: Path, plans: Sequence[DatasetPlan], complain: Callable[[str], None]) -> None:
+        self.report: RunReport | None = None
+        self.code = int(ExitCode.BUG)
+        self.remote: RemoteSize | None = None
+        self.record = RunRecord()
+        self._state, self._complain = state, complain
+        self._planned = tuple(Planned(plan.name, plan.recursive) for plan in plans)
+        self._began, self._noted = 0.0, 0
+
+    def __enter__(self) -> Self:
+        try:
+            before = load_record(self._state)
+        except CatalogError:
+            before = RunRecord()
+        if before.is_open:
+            before = killed(before)
+        self._began, self.remote = monotonic(), before.remote
+        started = max(int(time()), before.started + 1)  # runs are told apart by it, also after a clock change
+        self._save(
+            replace(
+                before, version=__version__, pid=os.getpid(), started=started, finished=None, seconds=0.0,
+                exit_code=None, error=None, planned=self._planned, left_over=(),
+            )
+        )  # fmt: skip
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        code, message = (self.code, None) if error is None else _ending(error)
+        record = replace(
+            self.record, finished=int(time()), seconds=round(monotonic() - self._began, 1),
+            remote=self.remote, left_over=tuple(self.report.left_over) if self.report else (),
+        )  # fmt: skip
+        self._save(_closed(record, _attempts(self.report, record.started), code, message))
+
+    def update(self) -> None:
+        """Put on record what has become of datasets by now; does nothing when nothing has."""
+        attempts = _attempts(self.report, self.record.started)
+        if len(attempts) != self._noted:
+            self._noted = len(attempts)
+            self._save(replace(self.record, datasets=_added(self.record.datasets, attempts)))
+
+    def _save(self, record: RunRecord) -> None:
+        self.record = record
+        try:
+            save_record(self._state, record)
+        except OSError as error:
+            self._complain(f"the run record in {self._state} could not be written: {error.strerror}")
+
+
+def killed(record: RunRecord) -> RunRecord:
+    """Return the record of a run that does not go on any more and never came to its end."""
+    return _closed(record, {}, None, _KILLED)
+
+
+def _ending(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, ZdiffsyncError):
+        return int(error.exit_code), str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "the run was interrupted"
+    return int(ExitCode.BUG), f"{type(error).__name__}: {error}"
+
+
+def _closed(
+    record: RunRecord, attempts: dict[str, Attempt], code: int | None, error: str | None
+) -> RunRecord:
+    """Return the record of a run that has ended; a dataset it says nothing of has failed, or is gone."""
+    datasets = _added(record.datasets, attempts)
+    for plan in record.planned:
+        own = attempts.get(plan.name)
+        why = own.message if own is not None and own.outcome == "failed" and error is None else error
+        owed = [name for name in {*datasets, plan.name} if plan.includes(name)]
+        for name in owed:
+            known = datasets.get(name, DatasetRecord())
+            if known.last is not None and known.last.at == record.started:
+                continue
+            if why is not None:
+                failed = Attempt(at=record.started, outcome="failed", message=why)
+                datasets[name] = known.with_attempt(failed)
+            else:
+                datasets.pop(name, None)
+    failures = 0 if code in _FINE else record.failures + 1
+    return replace(record, datasets=datasets, failures=failures, exit_code=code, error=error)
+
+
+def _added(datasets: dict[str, DatasetRecord], attempts: dict[str, Attempt]) -> dict[str, DatasetRecord]:
+    new = {name: datasets.get(name, DatasetRecord()).with_attempt(each) for name, each in attempts.items()}
+    return {**datasets, **new}
+
+
+def _attempts(report: RunReport | None, at: int) -> dict[str, Attempt]:
+    """Return what became of each dataset; what came last counts, as the new point after a resumed one."""
+    if report is None:
+        return {}
+    found = {point.dataset: _point(point, at) for point in report.points}
+    for name, reason in report.not_covered:
+        found[name] = Attempt(at=at, outcome="not_covered", message=reason)
+    for stopped in report.tripped:
+        found[stopped.dataset] = Attempt(at=at, outcome="tripped", message=str(stopped.finding))
+    for name, reason, _code in report.failed:
+        found[name] = Attempt(at=at, outcome="failed", message=reason)
+    return found
+
+
+def _point(point: PointReport, at: int) -> Attempt:
+    changed = point.created + point.modified + point.metadata_only
+    return Attempt(
+        at=at, outcome="point", point=point.point, skipped=len(point.skipped), misses=len(point.misses),
+        fallback=point.fallback, uncertified=point.uncertified_because,
+        uploaded=point.uploaded_bytes + point.manifest_bytes, changed=changed,
+    )  # fmt: skip

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-import click
-
 from zdiffsync.backup.report import RunReport
 from zdiffsync.backup.session import DatasetPlan, Session
 from zdiffsync.cli.context import App
@@ -47,13 +45,9 @@ def recording(app: App, plans: Sequence[DatasetPlan], *, dry_run: bool) -> Itera
     if dry_run:
         yield Recording(None, None)
         return
-    with RunRecorder(app.config.state, plans, _complain) as recorder:
+    with RunRecorder(app.config.state, plans, lambda text: app.complain(f"zdiffsync: {text}")) as recorder:
         stage = StageFile(app.config.state, os.getpid(), recorder.update)
         try:
             yield Recording(recorder, stage)
         finally:
             stage.remove()
-
-
-def _complain(text: str) -> None:
-    click.echo(f"zdiffsync: {text}", err=True)

@@ -60,9 +60,9 @@ def _of_command(command: click.Command) -> set[str]:
 def test_every_key_is_documented_with_its_default(title, struct):
     rows = {key.strip("`"): cells for key, cells in _rows(_section("config.md", title)).items()}
     del rows["key"]
-    assert set(rows) == {field.name for field in msgspec.structs.fields(struct)}
+    assert set(rows) == {field.encode_name for field in msgspec.structs.fields(struct)}
     for field in msgspec.structs.fields(struct):
-        written = rows[field.name][1]
+        written = rows[field.encode_name][1]
         if field.name in {"host", "state_dir", "staging_dir", "tripwire"}:
             continue
         if field.required:

@@ -50,5 +50,5 @@ def test_the_page_of_the_program_has_every_command_option_and_exit_code(pages):
 def test_the_page_of_the_configuration_has_every_key(pages):
     text = _read(pages / "zdiffsync.toml.5")
     for field in msgspec.structs.fields(Config):
-        assert re.search(rf"^       {field.name} +\(", text, re.MULTILINE), field.name
+        assert re.search(rf"^       {field.encode_name} +\(", text, re.MULTILINE), field.encode_name
     assert 'pack_size = "256MiB"' in text

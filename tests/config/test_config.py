@@ -19,9 +19,10 @@ from zdiffsync.maintain.policy import UNLIMITED, KeepRules
 NEEDED = 'remote = "r:b"\npassword_file = "/p"\n'
 DEFAULTS = {
     "remote": "r:b", "password_file": "/p", "dataset": [], "exclude": [], "host": socket.gethostname(),
-    "state_dir": "/var/lib/zdiffsync", "staging_dir": None, "staging_space": "1GiB", "pack_size": "64MiB",
+    "state_dir": "/var/lib/zdiffsync", "staging_dir": None, "staging_space": "1GiB", "preset": None,
+    "pack_size": None,
     "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": None, "base_every": "30d",
-    "base_when_increments_exceed": 0.5, "transfers": 4, "bwlimit": None,
+    "base_when_increments_exceed": 0.5, "given_transfers": None, "tpslimit": None, "bwlimit": None,
     "cache_size": "1GiB", "keep": None, "prune_grace": "20h", "prune_max_unused": 0.1,
     "tripwire": TripwireConfig(),
 }  # fmt: skip
@@ -50,6 +51,7 @@ def test_defaults_are_read_as_sizes_and_times(config):
     found = load(config(NEEDED))
     keys = ("staging_space", "pack_size", "large_file", "cache_size")
     assert [found.size(key) for key in keys] == [1 << 30, 64 << 20, 1 << 20, 1 << 30]
+    assert found.transfers == 4
     assert found.base_age() == timedelta(days=30)
 
 
@@ -57,7 +59,7 @@ def test_every_key_can_be_set(config):
     text = NEEDED + (
         'exclude = ["*.o"]\nhost = "h"\nstate_dir = "~/s"\nstaging_dir = "~/t"\nstaging_space = 1000\n'
         'pack_size = "1M"\nlarge_file = "2.5k"\nmax_delta_depth = 0\nupload_rate = "1T"\nbase_every = "2w"\n'
-        'base_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
+        'preset = "s3"\ntpslimit = 5\nbase_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
         'cache_size = "10G"\nprune_grace = "2d"\nprune_max_unused = 0\n[keep]\nlast = 3\n'
         "[tripwire]\nenabled = false\n"
         '[[dataset]]\nname = "a/b c"\nrecursive = true\nexclude = ["x"]\n[[dataset]]\nname = "d"\n'

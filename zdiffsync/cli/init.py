@@ -89,7 +89,10 @@ def _create_or_join(app: App, made: list[Path]) -> tuple[str, set[str] | None]:
     if not password_path.exists():
         _write_private(password_path, base64.b32encode(secrets.token_bytes(30)).decode().lower() + "\n")
         made.append(password_path)
-    with create_repository(config.remote, Secret.from_file(password_path)) as repository:
+    with create_repository(
+        config.remote, Secret.from_file(password_path),
+        transfers=config.transfers, bwlimit=config.bwlimit, options=config.rclone_options,
+    ) as repository:  # fmt: skip
         make_restic(config, repository).init()
     return repository.identifier, None
 

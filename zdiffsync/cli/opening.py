@@ -83,6 +83,7 @@ def open_configured(config: Config) -> AbstractContextManager[Repository]:
     return open_repository(
         config.remote, password,
         transfers=config.transfers, bwlimit=config.bwlimit, memory=config.state / "repository",
+        options=config.rclone_options,
     )  # fmt: skip
 
 

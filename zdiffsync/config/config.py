@@ -20,6 +20,7 @@ from zdiffsync.config.remotes import RemoteConfig, alone, check_datasets, goes_t
 from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError
+from zdiffsync.external.rclone_presets import Preset, PresetName, preset_for, rclone_options
 from zdiffsync.format.manifest_values import MAX_DEPTH, MAX_WHOLE
 from zdiffsync.maintain.policy import KeepRules
 from zdiffsync.maintain.prune_settings import PruneSettings
@@ -54,13 +55,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     state_dir: str = msgspec.field(default_factory=lambda: str(_default_state()))
     staging_dir: str | None = None
     staging_space: str | int = "1GiB"
-    pack_size: str | int = "64MiB"
+    preset: PresetName | None = None
+    pack_size: str | int | None = None
     large_file: str | int = "1MiB"
     max_delta_depth: Annotated[int, msgspec.Meta(le=MAX_DEPTH)] = 8
     upload_rate: str | int | None = None
     base_every: str | int = "30d"
     base_when_increments_exceed: float = 0.5
-    transfers: int = 4
+    given_transfers: int | None = msgspec.field(default=None, name="transfers")
+    tpslimit: Annotated[float, msgspec.Meta(gt=0)] | None = None
     bwlimit: str | None = None
     cache_size: str | int = "1GiB"
     keep: KeepConfig | None = None
@@ -79,10 +82,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("base_every must not be negative")
         if not self.host.isprintable() or not self.host:
             raise ValueError("host must be a name that can be printed")
+        if self.given_transfers is not None and self.given_transfers < 1:
+            raise ValueError("transfers must be at least 1")
         names = [item.name for item in self.dataset]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"dataset {twice[0]!r} is named twice")
-        for key, low in (("max_delta_depth", 0), ("transfers", 1), ("base_when_increments_exceed", 0)):
+        for key, low in (("max_delta_depth", 0), ("base_when_increments_exceed", 0)):
             if not getattr(self, key) >= low:  # so that nan is refused, too
                 raise ValueError(f"{key} must be at least {low}")
 
@@ -94,11 +99,27 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("large_file must be at most 1GiB: smaller files are read into memory whole")
 
     def size(self, key: str) -> int:
-        """Return the size key `key` in bytes."""
+        """Return the size key `key` in bytes; a `pack_size` that is not set is the preset's."""
+        if key == "pack_size" and self.pack_size is None:
+            return self._preset.pack_size
         try:
             return parse_size(getattr(self, key))
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from error
+
+    @property
+    def _preset(self) -> Preset:
+        return preset_for(self.remote, self.preset)
+
+    @property
+    def transfers(self) -> int:
+        """Objects that rclone moves at the same time."""
+        return self._preset.transfers if self.given_transfers is None else self.given_transfers
+
+    @property
+    def rclone_options(self) -> dict[str, str]:
+        """Variables that rclone gets for this remote, besides those that every remote has."""
+        return rclone_options(self.remote, self._preset, self.tpslimit)
 
     def prune_settings(self) -> PruneSettings:
         """Return when prune deletes and writes anew."""
@@ -228,7 +249,7 @@ def _explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> str:
             table, place = TripwireConfig, " in the [tripwire] table"
         elif "$.dataset" in text:
             table, place = DatasetConfig, " in a [[dataset]] table"
-        known = [field.name for field in msgspec.structs.fields(table)]
+        known = [field.encode_name for field in msgspec.structs.fields(table)]
         close = difflib.get_close_matches(match[1], known, n=1)
         hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(known)}"
         return f"unknown key '{match[1]}'{place}{hint}"

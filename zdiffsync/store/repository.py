@@ -9,7 +9,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, WrongPasswordError
-from zdiffsync.external.rclone_env import DATA_FOLDER, PATIENCE, PLAIN, plain_setup, shown
+from zdiffsync.external.rclone_env import DATA_FOLDER, NO_OPTIONS, PATIENCE, PLAIN, plain_setup, shown
 from zdiffsync.external.rclone_read import cat
 from zdiffsync.store.recovery_files import store_recovery_files
 from zdiffsync.store.secret import Secret
@@ -57,7 +57,12 @@ class Repository:
 
 @contextmanager
 def create_repository(
-    remote: str, password: Secret, *, transfers: int = 4, bwlimit: str | None = None
+    remote: str,
+    password: Secret,
+    *,
+    transfers: int = 4,
+    bwlimit: str | None = None,
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> Iterator[Repository]:
     """Make a repository in an empty place and open it; leaving the body without an error completes it.
 
@@ -70,7 +75,7 @@ def create_repository(
         )
     identifier = secrets.token_hex(16)
     created = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    with Store(remote, password, identifier, transfers=transfers, bwlimit=bwlimit) as store:
+    with Store(remote, password, identifier, transfers=transfers, bwlimit=bwlimit, options=options) as store:
         for folder in (DATA_FOLDER, "restic"):
             if store.plain.sizes(folder):
                 raise UsageError(
@@ -94,15 +99,18 @@ def open_repository(
     bwlimit: str | None = None,
     patience: float = PATIENCE,
     memory: Path | None = None,
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> Iterator[Repository]:
     """Open an existing repository, once its canary has proved the password.
 
     `patience`: seconds until a call that gets no answer fails. `memory`: a file that remembers the id,
-    which the mark is held against: with it one rclone does both. Raises UsageError when there is no
-    repository or it is of a newer format, WrongPasswordError, IntegrityError when the canary is gone or
-    damaged, RemoteError.
+    which the mark is held against: with it one rclone does both. `options`: see Store.
+    Raises UsageError when there is no repository or it is of a newer format, WrongPasswordError,
+    IntegrityError when the canary is gone or damaged, RemoteError.
     """
-    opened = partial(Store, remote, password, transfers=transfers, bwlimit=bwlimit, patience=patience)
+    opened = partial(
+        Store, remote, password, transfers=transfers, bwlimit=bwlimit, patience=patience, options=options
+    )
     known = None if memory is None else remembered(memory)
     with ExitStack() as stack:
         if known is not None:

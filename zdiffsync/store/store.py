@@ -4,11 +4,12 @@ Between the backup and restore flows and rclone. Rule: everything but the reposi
 restic's repository goes through `data`.
 """
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from zdiffsync.external.rclone_daemon import RcloneDaemon
-from zdiffsync.external.rclone_env import DATA, PATIENCE, PLAIN, crypt_setup, plain_setup
+from zdiffsync.external.rclone_env import DATA, NO_OPTIONS, PATIENCE, PLAIN, crypt_setup, plain_setup
 from zdiffsync.store.area import Area
 from zdiffsync.store.secret import Secret
 
@@ -31,14 +32,15 @@ class Store:
         transfers: int = 4,
         bwlimit: str | None = None,
         patience: float = PATIENCE,
+        options: Mapping[str, str] = NO_OPTIONS,
     ) -> None:
         """Set up the remote without touching it; `repository` is the id the key is derived with.
 
         `transfers`: objects moved at once; `bwlimit` in rclone's notation; `patience`: seconds until a
-        call that gets no answer fails. Raises ConfigError for a remote rclone cannot mean,
-        ToolMissingError.
+        call that gets no answer fails; `options`: further variables of rclone's. Raises
+        ConfigError for a remote rclone cannot mean, ToolMissingError.
         """
-        plain = plain_setup(remote, transfers=transfers, bwlimit=bwlimit, patience=patience)
+        plain = plain_setup(remote, transfers=transfers, bwlimit=bwlimit, patience=patience, options=options)
         self.environment = dict(plain.environment)
         self._daemon = RcloneDaemon(crypt_setup(plain, *password.crypt_passwords(repository)))
         self.plain = Area(self._daemon, PLAIN, transfers)

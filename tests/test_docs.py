@@ -10,7 +10,9 @@ import pytest
 
 from zdiffsync.cli.main import group
 from zdiffsync.config.config import Config, DatasetConfig, load
+from zdiffsync.config.hooks import HooksConfig
 from zdiffsync.config.keep import KeepConfig
+from zdiffsync.config.notify import NotifyConfig
 from zdiffsync.config.remotes import RemoteConfig
 from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.errors import ExitCode
@@ -55,6 +57,8 @@ def _of_command(command: click.Command) -> set[str]:
         ("Keys of a `[[remote]]` table", RemoteConfig),
         ("Keys of a `keep` table", KeepConfig),
         ("Keys of the `[tripwire]` table", TripwireConfig),
+        ("Keys of the `[hooks]` table", HooksConfig),
+        ("Keys of the `[notify]` table", NotifyConfig),
     ],
 )
 def test_every_key_is_documented_with_its_default(title, struct):
@@ -63,7 +67,7 @@ def test_every_key_is_documented_with_its_default(title, struct):
     assert set(rows) == {field.encode_name for field in msgspec.structs.fields(struct)}
     for field in msgspec.structs.fields(struct):
         written = rows[field.encode_name][1]
-        if field.name in {"host", "state_dir", "staging_dir", "tripwire"}:
+        if field.name in {"host", "state_dir", "staging_dir", "tripwire", "hooks", "notify"}:
             continue
         if field.required:
             assert written == "required"

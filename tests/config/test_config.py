@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zdiffsync.config.config import Config, DatasetConfig, default_path, load
+from zdiffsync.config.hooks import HooksConfig
+from zdiffsync.config.notify import NotifyConfig
 from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.config.units import parse_duration, parse_size
 from zdiffsync.errors import ConfigError, ExitCode
@@ -24,7 +26,7 @@ DEFAULTS = {
     "large_file": "1MiB", "max_delta_depth": 8, "upload_rate": None, "base_every": "30d",
     "base_when_increments_exceed": 0.5, "given_transfers": None, "tpslimit": None, "bwlimit": None,
     "cache_size": "1GiB", "keep": None, "prune_grace": "20h", "prune_max_unused": 0.1,
-    "tripwire": TripwireConfig(),
+    "tripwire": TripwireConfig(), "hooks": HooksConfig(), "notify": NotifyConfig(),
 }  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def test_every_key_can_be_set(config):
         'pack_size = "1M"\nlarge_file = "2.5k"\nmax_delta_depth = 0\nupload_rate = "1T"\nbase_every = "2w"\n'
         'preset = "s3"\ntpslimit = 5\nbase_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
         'cache_size = "10G"\nprune_grace = "2d"\nprune_max_unused = 0\n[keep]\nlast = 3\n'
-        "[tripwire]\nenabled = false\n"
+        "[tripwire]\nenabled = false\n[hooks]\nafter_run = 'true'\n[notify]\nwhen = 'always'\n"
         '[[dataset]]\nname = "a/b c"\nrecursive = true\nexclude = ["x"]\n[[dataset]]\nname = "d"\n'
     )
     found = load(config(text))
@@ -123,6 +125,14 @@ def test_a_dataset_has_its_own_rules_for_what_to_keep_or_those_for_all(config):
         (NEEDED + "[tripwire]\ndeleted = 30", "deleted must be a share of the files, from 0 to 1"),
         (NEEDED + "[tripwire]\nchanged = nan", "changed must be a share of the files, from 0 to 1"),
         (NEEDED + "[tripwire]\nmin_files = 0", "min_files must be at least 1"),
+        (NEEDED + "[hooks]\nbefore_snap = 'true'",
+         "unknown key 'before_snap' in the [hooks] table; did you mean 'before_snapshot'?"),
+        (NEEDED + "[hooks]\ntimeout = '1 night'", "timeout: '1 night' is no duration"),
+        (NEEDED + "[hooks]\ntimeout = 0", "timeout must be more than nothing"),
+        (NEEDED + "[notify]\nurls = ['me@example.org']", "urls: number 1 is no address as Apprise has them"),
+        (NEEDED + "[notify]\nhealthcheck = 'hc-ping.com'", "healthcheck must be an address that begins with"),
+        (NEEDED + "[notify]\nhealthcheck = 'https://[hc'", "healthcheck must be an address that begins with"),
+        (NEEDED + "[notify]\nwhen = 'never'", "notify.when"),
         ('password_file = "/p"', "key 'remote' is missing"),
         ('remote = "r:b"', "key 'password_file' is missing"),
         (NEEDED + "[[dataset]]\nrecursive = true", "key 'name' is missing"),

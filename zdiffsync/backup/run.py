@@ -26,6 +26,7 @@ from zdiffsync.catalog.journal import UnfinishedRun
 from zdiffsync.errors import CatalogError, ExitCode, RemoteError, ZdiffsyncError, ZfsError
 from zdiffsync.external import zfs
 from zdiffsync.format.manifest import Header
+from zdiffsync.model.progress import Progress
 
 HOLD_TAG = "zdiffsync"
 
@@ -63,32 +64,37 @@ class NightlyRun:
         """
         started = monotonic()
         sync_catalog(self._session.store.data, self._session.catalog, self._session.progress)
-        for plan in plans:
-            self._plan(plan, self._dataset)
+        with self._session.progress("datasets", unit="datasets") as bar:
+            for plan in plans:
+                self._plan(plan, self._dataset, bar)
         self._report.seconds = monotonic() - started
         return self._report
 
     def preview(self, plans: Sequence[DatasetPlan]) -> RunReport:
         """Find out what a run would do; takes a snapshot for it and destroys it again."""
         started = monotonic()
-        for plan in plans:
-            self._plan(plan, self._preview)
+        with self._session.progress("datasets", unit="datasets") as bar:
+            for plan in plans:
+                self._plan(plan, self._preview, bar)
         self._report.seconds = monotonic() - started
         return self._report
 
     def _plan(
-        self, plan: DatasetPlan, make: Callable[[zfs.Dataset, zfs.Snapshot, DatasetPlan], None]
+        self, plan: DatasetPlan, make: Callable[[zfs.Dataset, zfs.Snapshot, DatasetPlan], None], bar: Progress
     ) -> None:
         with self._failures_of(plan.name):
             covered = self._covered(plan)
             if make == self._dataset:
                 for dataset in covered:
+                    bar.note(dataset.name)
                     with self._failures_of(dataset.name):
                         self._finish_interrupted(dataset, plan.excludes)
             label = f"zdiffsync-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
             for dataset, snapshot in self._snapshot(covered, label):
+                bar.note(dataset.name)
                 with self._failures_of(dataset.name):
                     make(dataset, snapshot, plan)
+                bar.advance(1)
 
     @contextmanager
     def _failures_of(self, dataset: str) -> Iterator[None]:

@@ -15,17 +15,17 @@ import click
 from zdiffsync import __version__
 from zdiffsync.cli.context import make_app
 from zdiffsync.cli.failures import told
+from zdiffsync.cli.journal import Level, worded
 from zdiffsync.cli.shells import register
 from zdiffsync.errors import ExitCode
 
-_INTERRUPTED = 130
 _DEEP = 20_000
 
 
 _COMMANDS = (
     "init", "doctor",
     "run", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check", "repair",
-    "forget", "prune", "rebuild", "kit", "web", "schedule",
+    "forget", "prune", "rebuild", "kit", "web", "schedule", "notify",
 )  # fmt: skip
 
 
@@ -96,12 +96,10 @@ def invoke(arguments: list[str]) -> int:
             return _complain(error.format_message(), ExitCode.USAGE, as_json=True)
         error.show()
         return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted; run it again to continue", _INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
         sys.stderr.close()
         return ExitCode.BUG
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug must not look like success
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a bug must not look like success
         text, code = told(error, verbose=any(flag in arguments for flag in ("-v", "--verbose")))
         return _complain(text, code, as_json=as_json)
     return int(result) if isinstance(result, int) else ExitCode.DONE
@@ -111,5 +109,5 @@ def _complain(text: str, code: int, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps({"error": text, "exit_code": int(code)}) + "\n")
     else:
-        sys.stderr.write(f"zdiffsync: {text}\n")
+        sys.stderr.write(worded([(Level.ERROR, f"zdiffsync: {text}")], sys.stderr) + "\n")
     return int(code)

@@ -9,10 +9,12 @@ from zdiffsync.backup.run import NightlyRun
 from zdiffsync.backup.session import DatasetPlan
 from zdiffsync.backup.tripped import Tripped, frozen
 from zdiffsync.cli import complete
+from zdiffsync.cli.attended import Ending, attended
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.forget import retain
+from zdiffsync.cli.monitored import Watch, monitored
 from zdiffsync.cli.prune import prune_code
-from zdiffsync.cli.recording import recording
+from zdiffsync.cli.recording import Recording, recording
 from zdiffsync.cli.session import make_session
 from zdiffsync.cli.summary import run_summary
 from zdiffsync.config.config import Config
@@ -46,10 +48,13 @@ def run(
     if unknown := [name for name in datasets if name not in known]:
         raise UsageError(f"{unknown[0]} is not configured; configured are {', '.join(dict.fromkeys(known))}")
     wishes = Wishes(datasets, base, tags, keep, dry_run, accept_changes)
-    return app.on_each_remote(
-        lambda one: _run(one, wishes),
-        concerns=lambda config: not datasets or any(item.name in datasets for item in config.dataset),
-    )
+    with monitored(app, dry_run=dry_run) as watch:
+        return watch.ends(
+            app.on_each_remote(
+                lambda one: _run(one, wishes, watch),
+                concerns=lambda config: not datasets or any(item.name in datasets for item in config.dataset),
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +69,20 @@ class Wishes:
     accept_changes: bool
 
 
-def _run(app: App, wishes: Wishes) -> int:
+def _run(app: App, wishes: Wishes, watch: Watch) -> int:
     config, dry_run = app.config, wishes.dry_run
-    plans = _plans(config, wishes.datasets)
-    with (
-        exclusive(app.lock_path, "run"),
-        recording(app, plans, dry_run=dry_run) as record,
-        app.opened() as opened,
-    ):
+    with attended(app, config, wishes.datasets, watch, dry_run=dry_run) as night:
+        plans = _plans(config, wishes.datasets)
+        with exclusive(app.lock_path, "run"), recording(app, plans, dry_run=dry_run) as record:
+            with night.hooks():
+                night.ends(_back_up(app, plans, wishes, record))
+            record.ends(night.code)
+    return night.code
+
+
+def _back_up(app: App, plans: list[DatasetPlan], wishes: Wishes, record: Recording) -> Ending:
+    config, dry_run = app.config, wishes.dry_run
+    with app.opened() as opened:
         session = record.watched(make_session(app, opened))
         nightly = NightlyRun(
             session, force_base=wishes.base, accept=wishes.accept_changes, tags=wishes.tags, keep=wishes.keep
@@ -88,15 +99,11 @@ def _run(app: App, wishes: Wishes) -> int:
             Tripped(config.state).keep(left_out)
         waits = None if dry_run else frozen(config.state)
         retention = None if dry_run or report.failed or waits else retain(config, session)
-        code = record.ends(int(report.exit_code) or (prune_code(retention.rounds) if retention else 0))
+    code = int(report.exit_code) or (prune_code(retention.rounds) if retention else 0)
     retained = None if retention is None else retention.values()
-    app.emit({**asdict(report), "retention": retained, "exit_code": code})
     told = retention.lines() if retention else [waits] if waits and not report.tripped else []
     summary = run_summary(report, dry_run=dry_run, retention=told)
-    if app.quiet and code:
-        app.complain(summary)  # cron mails what stands here, so it must say what went wrong
-    app.say(summary)
-    return code
+    return Ending(code, {**asdict(report), "retention": retained}, summary, report)
 
 
 def _plans(config: Config, names: tuple[str, ...]) -> list[DatasetPlan]:

@@ -150,9 +150,10 @@ def _manager() -> Manager:
 
 
 def _job(app: App, at: str, *, user: bool) -> NightlyJob:
-    config, path = app.config, app.config_path.absolute()
-    remote = [config.remote] if config.remote.startswith("/") else []
-    written = [str(config.state), str(config.staging), *remote, os.path.dirname(config_file())]
+    path, written = app.config_path.absolute(), [os.path.dirname(config_file())]
+    for config in app.configs.values():
+        written += [str(config.state), str(config.staging)]
+        written += [config.remote] if config.remote.startswith("/") else []
     tools = [os.path.dirname(os.path.abspath(found)) for tool in _TOOLS if (found := shutil.which(tool))]
     return NightlyJob(
         _program(), None if path == default_path() else str(path), str(path.parent / "environment"), at,

@@ -4,23 +4,31 @@ import shlex
 from collections.abc import Sequence
 
 from zdiffsync.backup.report import PointReport, RunReport, Stopped
+from zdiffsync.cli.journal import Level, Line
 from zdiffsync.cli.text import local, plural, size
 
 _MOST_NAMED = 10
 
 
-def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = ()) -> str:
-    """Return the report of a run as text; `retention`: what was forgotten and pruned after it."""
-    lines = [line for point in report.points for line in _point(point, dry_run=dry_run)]
-    lines += [line for stopped in report.tripped for line in _stopped(stopped, dry_run=dry_run)]
-    lines += [f"not covered: {name} {reason}" for name, reason in report.not_covered]
-    lines += [f"left over: {name}: {reason}" for name, reason in report.left_over.items()]
+def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = ()) -> list[Line]:
+    """Return the report of a run in lines; `retention`: what was forgotten and pruned after it."""
+    lines: list[Line] = []
+    for point in report.points:
+        lines += _all(Level.INFO, _point(point, dry_run=dry_run))
+        lines += _all(Level.WARNING, _concerns(point))
+    for stopped in report.tripped:
+        lines += _all(Level.ERROR, _stopped(stopped, dry_run=dry_run))
+    lines += _all(Level.WARNING, [f"not covered: {name} {reason}" for name, reason in report.not_covered])
+    lines += _all(Level.WARNING, [f"left over: {name}: {why}" for name, why in report.left_over.items()])
     if report.recovery is not None:
-        lines.append(f"recovery files not updated: {report.recovery}")
-    lines += [f"FAILED: {name}: {reason}" for name, reason, _code in report.failed]
-    lines += retention
-    lines.append(f"{'dry run' if dry_run else 'done'} in {report.seconds:.1f} s")
-    return "\n".join(lines)
+        lines.append((Level.WARNING, f"recovery files not updated: {report.recovery}"))
+    lines += _all(Level.ERROR, [f"FAILED: {name}: {reason}" for name, reason, _code in report.failed])
+    lines += _all(Level.INFO, retention)
+    return [*lines, (Level.INFO, f"{'dry run' if dry_run else 'done'} in {report.seconds:.1f} s")]
+
+
+def _all(level: Level, lines: Sequence[str]) -> list[Line]:
+    return [(level, line) for line in lines]
 
 
 def _stopped(stopped: Stopped, *, dry_run: bool) -> list[str]:
@@ -44,7 +52,7 @@ def _point(point: PointReport, *, dry_run: bool) -> list[str]:
         lines.append(f"  uploaded  {_cost(point)}")
         stages = " · ".join(f"{stage} {spent:.1f} s" for stage, spent in point.seconds.items())
         lines.append(f"  time      {stages}")
-    return lines + _concerns(point)
+    return lines
 
 
 def _changes(point: PointReport) -> str:

@@ -15,7 +15,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from zdiffsync.config.hooks import HooksConfig
 from zdiffsync.config.keep import KeepConfig
+from zdiffsync.config.notify import NotifyConfig
 from zdiffsync.config.remotes import RemoteConfig, alone, check_datasets, goes_to, unique
 from zdiffsync.config.tripwire import TripwireConfig
 from zdiffsync.config.units import parse_duration, parse_size
@@ -28,6 +30,11 @@ from zdiffsync.maintain.prune_settings import PruneSettings
 _DATASET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/ %-]*")
 _Converted = TypeVar("_Converted", bound=msgspec.Struct)
 _SYSTEM = Path("/etc/zdiffsync/config.toml")
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "tripwire": TripwireConfig,
+    "hooks": HooksConfig,
+    "notify": NotifyConfig,
+}
 
 
 class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +77,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     prune_grace: str | int = "20h"
     prune_max_unused: float = 0.1
     tripwire: TripwireConfig = msgspec.field(default_factory=TripwireConfig)
+    hooks: HooksConfig = msgspec.field(default_factory=HooksConfig)
+    notify: NotifyConfig = msgspec.field(default_factory=NotifyConfig)
 
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
@@ -245,8 +254,8 @@ def _explain(error: msgspec.ValidationError, kind: type[msgspec.Struct]) -> str:
     if match := re.search(r"unknown field `([^`]+)`", text):
         if ".keep`" in text:
             table, place = KeepConfig, " in a keep table"
-        elif "$.tripwire" in text:
-            table, place = TripwireConfig, " in the [tripwire] table"
+        elif found := next((name for name in _TABLES if f"$.{name}" in text), None):
+            table, place = _TABLES[found], f" in the [{found}] table"
         elif "$.dataset" in text:
             table, place = DatasetConfig, " in a [[dataset]] table"
         known = [field.encode_name for field in msgspec.structs.fields(table)]

@@ -15,7 +15,7 @@ from zdiffsync.web.source import Source
 
 _SPANS = {"30": 30, "90": 90, "365": 365}  # days
 _AT_ONCE = 100  # points in the list
-_FEWEST, _MOST = 18, 53  # weeks in the calendar
+_WEEKS = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,8 @@ def page(source: Source) -> ResponseReturnValue:
     found = summary(name, list(source.of_dataset(name)))
     days = _SPANS.get(argument("days"), 30)
     rows = [Row(point, before) for point, before in zip(found.points, [None, *found.points], strict=False)]
-    weeks = -(-(found.nights[-1].day - found.nights[0].day).days // 7) + 1
     return render_template(
         "dataset.html", dataset=found, days=days, spans=_SPANS.values(), chart=chart(found.nights, days),
-        calendar=calendar(found.nights, min(_MOST, max(_FEWEST, weeks))),
+        calendar=calendar(found.nights, _WEEKS),
         rows=Page.of(rows[::-1], argument("page"), _AT_ONCE),
     )  # fmt: skip

@@ -7,13 +7,14 @@ marked, and written out.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from time import time_ns
 
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.model.text import size
 from zdiffsync.web.times import day, day_of
 
 WIDTH, HEIGHT = 960, 250  # of the chart, in units of its own
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 8, 26, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 4, 80, 26, 26
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 250, 500)
 _LINES = 4  # horizontal lines at most
 _WIDEST = 34.0  # a bar
@@ -99,12 +100,15 @@ class Chart:
     floor: float = HEIGHT - _BOTTOM
 
 
-def chart(found: Sequence[Night], days: int) -> Chart | None:
-    """Return the chart of the last `days` days with nights; None where there are none."""
-    if not found:
-        return None
-    last = found[-1].day
-    first = last - timedelta(days - 1)
+def last_day(found: Sequence[Night], days: int) -> date:
+    """Return the day on which `days` days of nights end: today, or the last night if it is longer ago."""
+    today = max(found[-1].day, day_of(time_ns()))
+    return today if (today - found[-1].day).days < days else found[-1].day
+
+
+def chart(found: Sequence[Night], days: int) -> Chart:
+    """Return the chart of the last `days` days of nights, of which there is one at least."""
+    first = last_day(found, days) - timedelta(days - 1)
     within = [night for night in found if night.day >= first]
     usual = [night.uploaded for night in within if not night.has_base]
     step = _step(max(usual, default=0) or max(night.uploaded for night in within))
@@ -142,7 +146,7 @@ def _dates(first: date, days: int, slot: float) -> Iterator[Mark]:
 class Cell:
     """One day of the calendar, in the week `column` and on the weekday `row` (Monday 0).
 
-    `level` 1 to 4 tells how much was uploaded, 0 that there is no point though there were before and after.
+    `level` 1 to 4 tells how much was uploaded in comparison, 0 that there is no point.
     """
 
     column: int
@@ -161,14 +165,13 @@ class Cell:
 class Calendar:
     """Weeks side by side; `months` are named above the week they begin in."""
 
-    weeks: int
     cells: tuple[Cell, ...]
     months: tuple[Mark, ...]
 
 
 def calendar(found: Sequence[Night], weeks: int) -> Calendar:
-    """Return the last `weeks` weeks up to the newest night (there must be one)."""
-    last = found[-1].day
+    """Return the last `weeks` weeks of nights, of which there is one at least."""
+    last = last_day(found, 7 * weeks)
     monday = last - timedelta(last.weekday() + 7 * (weeks - 1))
     by_day = {night.day: night for night in found}
     usual = sorted(night.uploaded for night in found if not night.has_base)
@@ -176,14 +179,13 @@ def calendar(found: Sequence[Night], weeks: int) -> Calendar:
     for number in range((last - monday).days + 1):
         when = monday + timedelta(number)
         night = by_day.get(when)
-        if night is not None or when > found[0].day:
-            cells.append(Cell(number // 7, number % 7, when, night, _level(night, usual)))
+        cells.append(Cell(number // 7, number % 7, when, night, _level(night, usual)))
     months = [
         Mark(number // 7, f"{when:%b}")
         for number in range(0, 7 * weeks, 7)
         if (when := monday + timedelta(number)).day <= 7  # noqa: PLR2004 - its first week
     ]
-    return Calendar(weeks, tuple(cells), tuple(months))
+    return Calendar(tuple(cells), tuple(months))
 
 
 def _level(night: Night | None, usual: Sequence[int]) -> int:

@@ -6,19 +6,18 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from zdiffsync.catalog.catalog import Point
-from zdiffsync.web.nights import Night, nights, uploaded_by
+from zdiffsync.web.nights import Chart, Night, chart, nights, uploaded_by
 from zdiffsync.web.source import Source
 
-_SPARKS = 30  # nights
+_SPARKS = 30  # days
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One dataset. `points` oldest first, `base` the last base's point (None: forgotten), sizes in bytes."""
+    """One dataset. `points` oldest first, sizes in bytes."""
 
     name: str
     points: list[Point]
-    base: Point | None
     nights: list[Night]
 
     @property
@@ -50,19 +49,14 @@ class Summary:
         return sum(map(uploaded_by, self.points))
 
     @property
-    def sparks(self) -> list[tuple[Night, float]]:
-        """The last nights, each with its height from 0 to 1: the highest increment is 1, as a base is."""
-        shown = self.nights[-_SPARKS:]
-        most = max((night.uploaded for night in shown if not night.has_base), default=0)
-        most = most or max(night.uploaded for night in shown) or 1
-        return [(night, min(1.0, night.uploaded / most)) for night in shown]
+    def chart(self) -> Chart:
+        """The last nights."""
+        return chart(self.nights, _SPARKS)
 
 
 def summary(name: str, points: list[Point]) -> Summary:
     """Return what is known of a dataset by its points (oldest first, at least one)."""
-    last = points[-1]
-    base = next((point for point in points if point.chain_id == last.chain_id and point.sequence == 0), None)
-    return Summary(name, points, base, nights(points))
+    return Summary(name, points, nights(points))
 
 
 def page(source: Source) -> ResponseReturnValue:

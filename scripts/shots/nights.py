@@ -7,9 +7,12 @@ show was made by the commands themselves.
 from __future__ import annotations
 
 import os
+import pty
 import random
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
@@ -129,6 +132,23 @@ def sh(*argv: str | os.PathLike[str]) -> None:
         raise SystemExit(1)
 
 
+def show(home: Path, name: str, *words: str) -> None:
+    """Run zdiffsync in a terminal; what it says there goes to a file for pictures.py, below the command."""
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (50, 100))
+    argv = (PROGRAM, "-c", home / "config.toml", "--no-progress", *words)
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=end, stderr=end)
+    os.close(end)
+    said = b""
+    with suppress(OSError):  # how Linux tells that the other end is closed
+        while part := os.read(terminal, 1 << 16):
+            said += part
+    os.close(terminal)
+    process.wait()
+    command = " ".join(("zdiffsync", *words))
+    (home / f"{name}.ansi").write_bytes(f"zdiffsync {words[0]}\n$ {command}\n".encode() + said)
+
+
 def main(home: Path) -> None:
     """Make pool, repository and points; leave configuration, state and remote in `home`."""
     today = datetime.combine(datetime.now().astimezone().date(), time(2), datetime.now().astimezone().tzinfo)
@@ -151,9 +171,8 @@ def main(home: Path) -> None:
         sh("zfs", "create", dataset)
     household = Household(Path("/mnt/tank"))
     household.fill()
-    zdiffsync = (PROGRAM, "-c", home / "config.toml", "--no-progress")
     names = [part for dataset in DATASETS for part in ("--dataset", dataset)]
-    sh(*zdiffsync, "init", "--remote", home / "remote", "--state-dir", home / "state", *names)
+    show(home, "init", "init", "--remote", "cloud:backup", "--state-dir", str(home / "state"), *names)
     for number in range(NIGHTS + 1):
         night = first + timedelta(number, seconds=household.random.randrange(4, 40))
         if number:
@@ -161,9 +180,10 @@ def main(home: Path) -> None:
         if number in OFF:
             continue
         sh("date", "-s", f"{night:%Y-%m-%d %H:%M:%S}")
-        sh(*zdiffsync, "run")
+        show(home, "run", "run")
         sys.stdout.write(f"night {number} of {NIGHTS}\n")
         sys.stdout.flush()
+    show(home, "status", "status")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ THEME = TerminalTheme(
 )  # fmt: skip
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; padding: 28px; background: #eef1f5; display: inline-block; }}
-div {{ background: #161b22; border-radius: 12px; overflow: hidden; box-shadow: 0 12px 32px rgb(16 24 40 / 28%); }}
+div {{ background: #161b22; border-radius: 12px; overflow: hidden;
+       box-shadow: 0 12px 32px rgb(16 24 40 / 28%); }}
 p {{ margin: 0; padding: 12px 16px; background: #21262d; font: 600 13px Inter, sans-serif; color: #8b949e;
      display: flex; align-items: center; gap: 8px; }}
 i {{ width: 12px; height: 12px; border-radius: 50%; background: #484f58; }}
@@ -78,7 +79,12 @@ def take(driver: Chrome, page: Page, target: Path) -> None:
     """Photograph one page; the token is known by now."""
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
-        {"width": page.width, "height": page.height, "deviceScaleFactor": SCALE, "mobile": page.width < WIDTH},
+        {
+            "width": page.width,
+            "height": page.height,
+            "deviceScaleFactor": SCALE,
+            "mobile": page.width < WIDTH,
+        },
     )
     scheme = {"name": "prefers-color-scheme", "value": "dark" if page.dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})

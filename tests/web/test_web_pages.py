@@ -2,17 +2,22 @@
 
 import http.client
 import io
+import sys
 import tarfile
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
+from time import time_ns
 from urllib.parse import quote, urlsplit
 
 import pytest
 
 from mounted_world import expected_path
 from web_world import HOSTILE, PAGE
-from zdiffsync.errors import IntegrityError, UsageError
+from zdiffsync.cli.main import invoke
+from zdiffsync.errors import ExitCode, IntegrityError, UsageError
 from zdiffsync.restore.files import PointFiles
+from zdiffsync.web.nights import calendar, chart, nights
 from zdiffsync.web.server import open_server
 
 
@@ -174,3 +179,36 @@ def test_it_listens_where_it_was_told_clearly(source):
             open_server(source, address, 0, exposed=False)
     with pytest.raises(UsageError, match=r"cannot listen on 203\.0\.113\.7 port 0"):
         open_server(source, "203.0.113.7", 0, exposed=True)
+
+
+def test_without_flask_it_says_what_to_install(world, monkeypatch, capfd):
+    for name in [name for name in sys.modules if name.startswith("zdiffsync.web")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "flask", None)
+    assert invoke(["-c", str(world.config), "web"]) == ExitCode.TOOL
+    assert "pipx inject zdiffsync flask" in capfd.readouterr().err
+
+
+def test_a_base_never_sets_the_scale_and_days_without_points_show(source):
+    """A base a thousand times a night is cut off; a missed day has a cell, and no bar."""
+    base, *increments = source.points() * 3
+    uploads = [3 << 30, 2_500_000, 1_000_000, 0, 2_100_000]
+    day = 86_400 * 10**9
+    points = [
+        replace(
+            point,
+            created_ns=time_ns() - (9 - number * 2) * day,
+            sequence=number,
+            stats={"uploaded_bytes": size},
+        )
+        for number, (point, size) in enumerate(zip([base, *increments], uploads, strict=False))
+    ]
+    found = chart(nights(points), 30)
+    assert [bar.cut for bar in found.bars] == [True, False, False, False, False]
+    assert [mark.text for mark in found.rows] == ["0 B", "1.0 MiB", "2.0 MiB", "3.0 MiB"]
+    heights = [bar.height for bar in found.bars]
+    assert heights[1] / heights[2] == pytest.approx(2.5)
+    assert heights[3] == 0
+    cells = calendar(nights(points), 53).cells
+    assert [cell.night is not None for cell in cells[-10:]] == [True, False] * 5
+    assert [cell.level for cell in cells[-10::2]] == [4, 4, 2, 1, 3]

@@ -1,5 +1,6 @@
 """`zdiffsync web`: all points in the browser."""
 
+import logging
 import sys
 
 import click
@@ -30,6 +31,7 @@ def web(app: App, port: int, address: str, *, expose: bool, no_local: bool) -> N
     with app.reading() as reading:
         local = None if no_local else reading.local
         source = Source(reading.catalog, reading.bases, reading.fetch, local, shown(reading.config.remote))
+        logging.basicConfig(format="zdiffsync: %(message)s")
         server, url = open_server(source, address, port, exposed=expose)
         app.emit({"url": url})
         app.show(f"open {url}")

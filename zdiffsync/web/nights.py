@@ -4,6 +4,7 @@ Rule: a base may be a thousand times a night, so it never sets the scale: what i
 marked, and written out.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -191,5 +192,5 @@ def calendar(found: Sequence[Night], weeks: int) -> Calendar:
 def _level(night: Night | None, usual: Sequence[int]) -> int:
     if night is None:
         return 0
-    less = sum(each < night.uploaded for each in usual)
+    less = bisect_left(usual, night.uploaded)
     return 1 + min(_LEVELS - 1, _LEVELS * less // max(1, len(usual)))

@@ -18,4 +18,4 @@ def licence(of: Distribution) -> str:
 
 
 for package in sorted(distributions(path=[sys.argv[1]]), key=lambda each: each.metadata["Name"].lower()):
-    print(f"{package.metadata['Name']} {package.version}: {licence(package)}")
+    sys.stdout.write(f"{package.metadata['Name']} {package.version}: {licence(package)}\n")

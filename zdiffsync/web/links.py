@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from flask import request
 
 
-def link(page: str, **values: str | bytes | int | None) -> str:
+def link(page: str, /, **values: str | bytes | int | None) -> str:
     """Return the address of a page; values that are None are left out."""
     query = urlencode(
         {key: value for key, value in values.items() if value is not None}, quote_via=quote, safe="/:@"

@@ -18,7 +18,7 @@ import sim_zfs
 from sqlalchemy import create_engine
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from zdiffsync.backup import commit, run, stopwatch, sync, tripped
+from zdiffsync.backup import commit, run, snapshots, stopwatch, sync, tripped
 from zdiffsync.backup.uploader import Uploader
 from zdiffsync.bases import bases
 from zdiffsync.catalog import database
@@ -52,7 +52,7 @@ def open_doors(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sync, "sleep", lambda _seconds: None)
     for module in run, commit, stopwatch:
         patch.setattr(module, "monotonic", lambda: 0.0)
-    for module in run, condemned, prune, forget, repository, tripped:
+    for module in snapshots, condemned, prune, forget, repository, tripped:
         patch.setattr(module, "datetime", _Now)
     patch.setattr(secrets, "token_bytes", lambda count=32: sim.world().draw(count))
     patch.setattr(secrets, "token_hex", lambda count=32: sim.world().draw(count).hex())

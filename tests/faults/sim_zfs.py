@@ -18,7 +18,7 @@ from sim_tree import ROOT, Clock, LiveTree, Obj, Objects, links, lookup
 from zdiffsync.errors import ToolStalledError, ZfsError
 from zdiffsync.external.process import Completed
 from zdiffsync.external.tree import Identity, Listed, SnapshotTree
-from zdiffsync.external.zfs import OWNER_PROPERTY
+from zdiffsync.external.zfs import OWNER_PROPERTY, SAFE_PROPERTY
 
 MOUNTED = b"/sim/"
 _PAGE = 4096
@@ -35,6 +35,8 @@ class SimSnapshot:
     owner: str
     objects: Objects
     holds: set[str] = field(default_factory=set)
+    safe: str = ""
+    deferred: bool = False
 
 
 @dataclass(slots=True)
@@ -77,8 +79,9 @@ class SimZfs:
     # the program
 
     def run(self, arguments: Sequence[str]) -> Completed:
-        """Run `zfs`, as run_tool does."""
-        what = sim.steps().reached(f"zfs.{arguments[0]}")
+        """Run `zfs`, as run_tool does; whatever only asks can fail in the same ways."""
+        command = "list" if arguments[0] in {"get", "holds"} else arguments[0]
+        what = sim.steps().reached(f"zfs.{command}")
         if what == "error":
             return Completed(b"", b"cannot open '/dev/zfs': Input/output error\n", 1)
         if what == "hang":
@@ -96,8 +99,8 @@ class SimZfs:
 
     def _command(self, arguments: Sequence[str]) -> str:
         commands = {
-            "list": self._list, "snapshot": self._take, "hold": self._hold, "release": self._release,
-            "destroy": self._destroy,
+            "list": self._list, "get": self._get, "snapshot": self._take, "hold": self._hold,
+            "holds": self._holds, "release": self._release, "destroy": self._destroy, "set": self._set,
         }  # fmt: skip
         return commands[arguments[0]](arguments) or ""
 
@@ -111,15 +114,31 @@ class SimZfs:
         _, tag, name = arguments
         if tag not in self._existing(name).holds:
             raise _Refusal(f"'{name}': no such tag on this dataset")
-        self._existing(name).holds.remove(tag)
+        found = self._existing(name)
+        found.holds.remove(tag)
+        if found.deferred:
+            self._free(name)
+
+    def _holds(self, arguments: Sequence[str]) -> str:
+        held = {name: sorted(self._existing(name).holds) for name in arguments[2:]}
+        return "".join(f"{name}\t{tag}\tnow\n" for name, tags in held.items() for tag in tags)
 
     def _destroy(self, arguments: Sequence[str]) -> None:
-        _, name = arguments
+        *_, name = arguments
+        self._existing(name).deferred = True
+        self._free(name)
+
+    def _free(self, name: str) -> None:
         found = self._existing(name)
-        if found.holds:
-            raise _Refusal(f"'{name}': dataset is busy")
-        dataset = self.datasets[name.partition("@")[0]]
-        dataset.snapshots = [each for each in dataset.snapshots if each is not found]
+        if not found.holds:
+            dataset = self.datasets[name.partition("@")[0]]
+            dataset.snapshots = [each for each in dataset.snapshots if each is not found]
+
+    def _set(self, arguments: Sequence[str]) -> None:
+        _, assignment, name = arguments
+        key, _, value = assignment.partition("=")
+        assert key == SAFE_PROPERTY
+        self._existing(name).safe = value
 
     def _existing(self, name: str) -> SimSnapshot:
         found = self.find(name)
@@ -131,23 +150,31 @@ class SimZfs:
         name = arguments[-1]
         if name not in self.datasets:
             raise _Refusal(f"'{name}': dataset does not exist")
-        if "snapshot" in arguments:
-            return self._snapshots(name)
         names = [
             each
             for each in self.datasets
             if each == name or ("-r" in arguments and each.startswith(name + "/"))
         ]
         return "".join(
-            f"{each}\tfilesystem\t{self.datasets[each].guid}\t{os.fsdecode(mountpoint(each))}\tyes\t-\n"
+            f"{each}\tfilesystem\t{self.datasets[each].guid}\t{os.fsdecode(mountpoint(each))}\tyes\t-\t-\n"
             for each in names
         )
 
-    def _snapshots(self, name: str) -> str:
-        return "".join(
-            f"{name}@{each.label}\t{each.guid}\t{each.txg}\t{each.created}\t{each.owner or '-'}\n"
-            for each in self.datasets[name].snapshots
-        )
+    def _get(self, arguments: Sequence[str]) -> str:
+        name = arguments[-1]
+        if name not in self.datasets:
+            raise _Refusal(f"'{name}': dataset does not exist")
+        if "snapshot" not in arguments:
+            return "-\n"  # nothing here is a clone
+        rows = []
+        for each in self.datasets[name].snapshots:
+            values = {
+                "guid": each.guid, "createtxg": each.txg, "creation": each.created,
+                "userrefs": len(each.holds), OWNER_PROPERTY: each.owner or "-",
+                SAFE_PROPERTY: each.safe or "-",
+            }  # fmt: skip
+            rows += [f"{name}@{each.label}\t{key}\t{value}\tlocal\n" for key, value in values.items()]
+        return "".join(rows)
 
     def _take(self, arguments: Sequence[str]) -> str:
         names = [argument for argument in arguments[1:] if "@" in argument]

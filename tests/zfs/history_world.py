@@ -11,7 +11,7 @@ import shutil
 import stat
 from typing import BinaryIO
 
-from machine import sh
+from machine import release, sh
 
 NAMES = (
     b"a", b"b", b"c", b"d", b"new\nline", b"ta\tb", b"back\\0040slash", b" sp ace ", b"inv\xff\xfe",
@@ -147,9 +147,7 @@ class Turn:
 
 def destroy(dataset: str) -> None:
     """Destroy a dataset with all below it, held snapshots too."""
-    for snapshot in sh("zfs", "list", "-Hro", "name", "-t", "snapshot", dataset).split():
-        for row in sh("zfs", "holds", "-H", snapshot).splitlines():
-            sh("zfs", "release", row.split("\t")[1], snapshot)
+    release(*sh("zfs", "list", "-Hro", "name", "-t", "snapshot", dataset).split())
     sh("zfs", "destroy", "-R", "-f", dataset)
 
 

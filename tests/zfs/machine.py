@@ -19,6 +19,13 @@ def sh(*argv: str | bytes) -> str:
     return os.fsdecode(done.stdout)
 
 
+def release(*snapshots: str) -> None:
+    """Take all holds off, as somebody who wants the snapshots gone does."""
+    for row in sh("zfs", "holds", "-H", *snapshots).splitlines() if snapshots else []:
+        snapshot, tag, _since = row.split("\t")
+        sh("zfs", "release", tag, snapshot)
+
+
 class Machine:
     """One configured zdiffsync with its own state and remote below `home`."""
 

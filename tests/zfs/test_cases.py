@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cases import all_cases
 from cases_registry import HOMES, Case, Place, Play
-from machine import Machine, sh, snapshot_directory
+from machine import Machine, release, sh, snapshot_directory
 
 from oracle import differences
 
@@ -88,11 +88,7 @@ class Performance:
         return found
 
     def destroy(self) -> None:
-        snapshots = sh("zfs", "list", "-Hro", "name", "-t", "snapshot", self.parent).split()
-        if snapshots:
-            for line in sh("zfs", "holds", "-H", *snapshots).splitlines():
-                held, tag, _since = line.split("\t")
-                sh("zfs", "release", tag, held)
+        release(*sh("zfs", "list", "-Hro", "name", "-t", "snapshot", self.parent).split())
         sh("zfs", "destroy", "-R", "-f", self.parent)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from history_world import destroy
-from machine import Machine, sh, snapshot_directory
+from machine import Machine, release, sh, snapshot_directory
 
 from oracle import differences
 from zdiffsync.external import zfs_diff
@@ -109,7 +109,7 @@ def test_every_reason_for_a_new_base(chains: Chains) -> None:
     assert chains.run()["kind"] == "increment"
 
     for snapshot in _snapshots(dataset):
-        sh("zfs", "release", "zdiffsync", snapshot)
+        release(snapshot)
         sh("zfs", "destroy", snapshot)
     (root / "after").write_text("the loss")
     gone = chains.run()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from history_world import destroy
-from machine import Machine, sh, snapshot_directory
+from machine import Machine, release, sh, snapshot_directory
 
 from zdiffsync.backup.tripped import frozen
 from zdiffsync.errors import RemoteError
@@ -235,7 +235,7 @@ def test_without_the_last_snapshot_a_base_asks_by_the_number_of_files(house: Hou
     for letter in house.letters()[:100]:
         letter.unlink()
     for snapshot in house.snapshots():
-        sh("zfs", "release", "zdiffsync", snapshot)
+        release(snapshot)
         sh("zfs", "destroy", snapshot)
     before = house.remote()
     [stopped] = house.machine.run(expect=3)["tripped"]

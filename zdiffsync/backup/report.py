@@ -109,17 +109,27 @@ class Stopped:
     last_created_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class NothingNew:
+    """A dataset of which another tool took no snapshot since the last point; `snapshot` is the newest."""
+
+    dataset: str
+    snapshot: str
+    last_point: str
+
+
 @dataclass(slots=True)
 class RunReport:
     """The whole run: its points, the datasets it does not cover, and those that failed.
 
-    `tripped` are datasets whose changes a person has to confirm; `left_over` are snapshots of ours that could
-    not be destroyed, and why; `recovery` says why the recovery files on the remote could not be brought up to
+    `tripped` are datasets whose changes a person has to confirm; `left_over` are snapshots that could not be
+    let go or marked, and why; `recovery` says why the recovery files on the remote could not be brought up to
     date.
     """
 
     points: list[PointReport] = field(default_factory=list)
     not_covered: list[tuple[str, str]] = field(default_factory=list)
+    nothing_new: list[NothingNew] = field(default_factory=list)
     tripped: list[Stopped] = field(default_factory=list)
     failed: list[tuple[str, str, ExitCode]] = field(default_factory=list)
     left_over: dict[str, str] = field(default_factory=dict)

@@ -1,14 +1,13 @@
 """The nightly run: every configured dataset gets a new point.
 
-lock (by the caller) -> snapshot and hold -> base or increment -> commit -> release the old hold.
-Rule: the snapshot of the last point is held until the next point is committed.
+lock (by the caller) -> snapshot and hold (backup.snapshots) -> base or increment -> commit -> release the old
+hold. Rule: the snapshot of the last point is held until the next point is committed.
 """
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from time import monotonic
 
 from zdiffsync.backup.base import make_base, preview_base
@@ -16,19 +15,18 @@ from zdiffsync.backup.choice import Choice, choose, choose_again
 from zdiffsync.backup.detect import Step
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.increment import make_increment, preview_increment
-from zdiffsync.backup.report import RunReport, Stopped
+from zdiffsync.backup.report import NothingNew, RunReport, Stopped
 from zdiffsync.backup.session import DatasetPlan, Session
+from zdiffsync.backup.snapshots import Snapshots, last_points
 from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.backup.tripped import Tripped
 from zdiffsync.backup.tripwire import Finding, UnusualChangesError
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.journal import UnfinishedRun
-from zdiffsync.errors import CatalogError, ExitCode, RemoteError, ZdiffsyncError, ZfsError
+from zdiffsync.errors import CatalogError, ExitCode, RemoteError, ZdiffsyncError
 from zdiffsync.external import zfs
 from zdiffsync.format.manifest import Header
 from zdiffsync.model.progress import Progress
-
-HOLD_TAG = "zdiffsync"
 
 
 class NightlyRun:
@@ -51,6 +49,7 @@ class NightlyRun:
         self._tags, self._keep = tags, keep
         self._tripped = Tripped(session.settings.state)
         self._report = RunReport()
+        self._snapshots = Snapshots(session, self._report.left_over)
 
     @property
     def report(self) -> RunReport:
@@ -89,8 +88,8 @@ class NightlyRun:
                     bar.note(dataset.name)
                     with self._failures_of(dataset.name):
                         self._finish_interrupted(dataset, plan.excludes)
-            label = f"zdiffsync-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-            for dataset, snapshot in self._snapshot(covered, label):
+            taken = self._found(covered, plan) if plan.snapshots else self._snapshots.take(covered)
+            for dataset, snapshot in taken:
                 bar.note(dataset.name)
                 with self._failures_of(dataset.name):
                     make(dataset, snapshot, plan)
@@ -121,18 +120,25 @@ class NightlyRun:
                 self._report.not_covered.append((dataset.name, reason))
         return covered
 
-    def _snapshot(self, covered: Iterable[zfs.Dataset], label: str) -> list[tuple[zfs.Dataset, zfs.Snapshot]]:
-        """Snapshot all at one instant and hold them."""
-        datasets = list(covered)
-        if not datasets:
-            return []
-        zfs.take_snapshots([dataset.name for dataset in datasets], label, owner=self._session.repository)
-        taken = []
-        for dataset in datasets:
-            snapshot = next(snap for snap in zfs.snapshots(dataset.name) if snap.label == label)
-            zfs.hold(HOLD_TAG, snapshot.name)
-            taken.append((dataset, snapshot))
-        return taken
+    def _found(
+        self, covered: Sequence[zfs.Dataset], plan: DatasetPlan
+    ) -> list[tuple[zfs.Dataset, zfs.Snapshot]]:
+        """Hold the newest snapshots another tool has taken, of the datasets that have one not backed up."""
+        found = []
+        for dataset in covered:
+            with self._failures_of(dataset.name):
+                newest = self._snapshots.newest(dataset, plan.snapshots)
+                last = self._last_point(dataset)
+                if newest is None:
+                    patterns = " or ".join(map(repr, plan.snapshots))
+                    self._report.not_covered.append((dataset.name, f"has no snapshot named {patterns}"))
+                elif last is not None and newest.createtxg <= last.createtxg:
+                    self._report.nothing_new.append(NothingNew(dataset.name, newest.name, last.key))
+                    self._snapshots.tidy(dataset)
+                else:
+                    self._snapshots.hold(newest)
+                    found.append((dataset, newest))
+        return found
 
     def _dataset(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, plan: DatasetPlan) -> None:
         choice = self._choose(dataset, snapshot, plan.excludes)
@@ -147,7 +153,7 @@ class NightlyRun:
             self._tripped.add(dataset.name, str(error), plan.name)
             self._stopped(dataset, plan, error.finding)
             self._session.catalog.journal.clear(dataset.name)
-            self._tidy(dataset)
+            self._snapshots.tidy(dataset)
 
     def _stopped(self, dataset: zfs.Dataset, plan: DatasetPlan, finding: Finding) -> None:
         last = self._last_point(dataset)
@@ -169,8 +175,7 @@ class NightlyRun:
             if finding is not None and not self._accept:
                 self._stopped(dataset, plan, finding)
         finally:
-            zfs.release(HOLD_TAG, snapshot.name)
-            zfs.destroy(snapshot, owner=self._session.repository)
+            self._snapshots.forgo(dataset, snapshot)
 
     def _choose(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes) -> Choice:
         last = self._last_point(dataset)
@@ -192,7 +197,7 @@ class NightlyRun:
                     self._point(dataset, snapshot, excludes, choice, accepted=accepted)
         if run is not None:
             self._session.catalog.journal.clear(dataset.name)
-            self._tidy(dataset)
+            self._snapshots.tidy(dataset)
 
     def _point(
         self,
@@ -211,7 +216,7 @@ class NightlyRun:
             report = make_increment(self._session, step, accepted=accepted)
         self._report.points.append(report)
         self._tripped.clear(dataset.name)
-        self._tidy(dataset)
+        self._snapshots.tidy(dataset)
 
     def _header(
         self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes, choice: Choice
@@ -228,21 +233,4 @@ class NightlyRun:
 
     def _last_point(self, dataset: zfs.Dataset) -> Point | None:
         points = self._session.catalog.points_of(dataset.guid, self._session.host)
-        if not points:
-            return None
-        newest = points[-1]
-        return max((p for p in points if p.chain == newest.chain), key=lambda point: point.sequence)
-
-    def _tidy(self, dataset: zfs.Dataset) -> None:
-        """Let go of our snapshots that neither the last point nor an unfinished run needs."""
-        last = self._last_point(dataset)
-        needed = {last.guid} if last else set()
-        if (run := self._session.catalog.journal.unfinished(dataset.name)) is not None:
-            needed.add(run.guid)
-        for snapshot in zfs.snapshots(dataset.name):
-            if snapshot.owner == self._session.repository and snapshot.guid not in needed:
-                try:
-                    zfs.release(HOLD_TAG, snapshot.name)
-                    zfs.destroy(snapshot, owner=self._session.repository)
-                except ZfsError as error:
-                    self._report.left_over[snapshot.name] = str(error)
+        return last_points(points).get(dataset.guid)

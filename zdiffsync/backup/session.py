@@ -23,11 +23,16 @@ from zdiffsync.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """A dataset the configuration names, with its children when `recursive`."""
+    """A dataset the configuration names, with its children when `recursive`.
+
+    `snapshots` are globs for the labels of the snapshots that another tool takes; without any a run takes its
+    own.
+    """
 
     name: str
     recursive: bool = False
     excludes: Excludes = field(default_factory=Excludes)
+    snapshots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

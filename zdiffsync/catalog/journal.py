@@ -64,6 +64,11 @@ class Journal:
                 (row.chain, row.sequence) for row in connection.execute(select(RunRow.chain, RunRow.sequence))
             }
 
+    def snapshots(self) -> set[int]:
+        """Return the guids of the snapshots that unfinished runs work from."""
+        with self._engine.connect() as connection:
+            return {int(guid) for guid in connection.execute(select(RunRow.guid)).scalars()}
+
     def base_done(self, dataset: str, restic: str) -> None:
         """Note that restic finished the base of the unfinished run."""
         with self._engine.begin() as connection:

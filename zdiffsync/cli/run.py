@@ -110,7 +110,7 @@ def _plans(config: Config, names: tuple[str, ...]) -> list[DatasetPlan]:
     if not config.dataset:
         raise UsageError("no dataset is configured; add a [[dataset]] table to the configuration file")
     return [
-        DatasetPlan(item.name, item.recursive, Excludes([*config.exclude, *item.exclude]))
+        DatasetPlan(item.name, item.recursive, Excludes([*config.exclude, *item.exclude]), item.globs)
         for item in config.dataset
         if not names or item.name in names
     ]

@@ -16,6 +16,9 @@ def run_summary(report: RunReport, *, dry_run: bool, retention: Sequence[str] = 
     for point in report.points:
         lines += _all(Level.INFO, _point(point, dry_run=dry_run))
         lines += _all(Level.WARNING, _concerns(point))
+    for each in report.nothing_new:
+        newest = f"the newest snapshot is {each.snapshot}"
+        lines.append((Level.INFO, f"{each.dataset}: nothing new since point {each.last_point} ({newest})"))
     for stopped in report.tripped:
         lines += _all(Level.ERROR, _stopped(stopped, dry_run=dry_run))
     lines += _all(Level.WARNING, [f"not covered: {name} {reason}" for name, reason in report.not_covered])

@@ -38,17 +38,29 @@ _TABLES: dict[str, type[msgspec.Struct]] = {
 
 
 class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One [[dataset]] table. `exclude` adds gitignore patterns to the global ones, `keep` replaces it."""
+    """One [[dataset]] table.
+
+    `exclude` adds gitignore patterns to the global ones, `keep` replaces it; `snapshots` are globs for what
+    stands behind the @.
+    """
 
     name: str
     recursive: bool = False
     exclude: list[str] = []
     keep: KeepConfig | None = None
+    snapshots: str | list[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that `zfs` would take for an option, a snapshot or several arguments."""
         if not _DATASET_NAME.fullmatch(self.name):
             raise ValueError(f"name: {self.name!r} is no ZFS dataset; write it like 'tank/data'")
+        if self.snapshots in ("", []) or any("@" in glob or not glob for glob in self.globs):
+            raise ValueError("snapshots: write what stands behind the @, like 'zrepl_*'")
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """`snapshots` as globs; none when a run takes snapshots of its own."""
+        return (self.snapshots,) if isinstance(self.snapshots, str) else tuple(self.snapshots or ())
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
 
-from zdiffsync.backup.run import HOLD_TAG
 from zdiffsync.config.config import DatasetConfig
 from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.doctor.permissions import ALL
@@ -23,6 +22,7 @@ from zdiffsync.external.zfs_facts import delegated
 from zdiffsync.external.zfs_send import incremental_stream
 
 _OWNER = "doctor"  # no repository's id, so no run takes a trial's snapshot for its own
+_TAG = "zdiffsync-doctor"
 _CHUNK = 1 << 16
 
 
@@ -81,7 +81,7 @@ def _trial(dataset: zfs.Dataset) -> str:
         label = f"zdiffsync-doctor-{secrets.token_hex(4)}{turn}"
         zfs.take_snapshots([dataset.name], label, owner=_OWNER)
         names.append(f"{dataset.name}@{label}")
-        zfs.hold(HOLD_TAG, names[-1])
+        zfs.hold(_TAG, names[-1])
         os.listdir(zfs.snapshot_directory(dataset.name, label))
     old, new = names
     found = diff(old, new, zfs.mountpoint(dataset.name))
@@ -96,5 +96,5 @@ def _trial(dataset: zfs.Dataset) -> str:
 def _clean(name: str) -> None:
     for snapshot in zfs.snapshots(name):
         if snapshot.owner == _OWNER:
-            zfs.release(HOLD_TAG, snapshot.name)
+            zfs.release(_TAG, snapshot.name)
             zfs.destroy(snapshot, owner=_OWNER)

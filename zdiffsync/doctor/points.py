@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import humanize
 
-from zdiffsync.backup.run import HOLD_TAG
+from zdiffsync.backup.snapshots import hold_tag
 from zdiffsync.backup.tripped import Tripped
 from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.config.config import Config
@@ -77,7 +77,7 @@ def _snapshots(
         if not each.owner or each.guid in needed:
             continue
         name = shlex.quote(each.name)
-        fix = f"zfs release {HOLD_TAG} {name}; zfs destroy {name}"
+        fix = f"zfs release {hold_tag(each.owner)} {name}; zfs destroy {name}"
         if each.owner == repository:
             yield warning("snapshots", f"{each.name} is left over; the next run tries to destroy it", fix)
         else:

@@ -8,7 +8,7 @@ Rule: only snapshots that carry our own property are ever destroyed.
 import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,17 @@ from zdiffsync.errors import NoSuchDatasetError, ToolError, ZfsError, ZfsPermiss
 from zdiffsync.external.process import Completed, run_tool
 
 OWNER_PROPERTY = "org.zdiffsync:repository"
+SAFE_PROPERTY = "org.zdiffsync:cloud-safe"
+_OF_SNAPSHOTS = ("guid", "createtxg", "creation", "userrefs", OWNER_PROPERTY, SAFE_PROPERTY)
 _TIMEOUT = 300.0  # seconds; a busy pool can sit on a command for minutes
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One dataset as `zfs list` shows it; `guid` identifies it across renames."""
+    """One dataset as `zfs list` shows it; `guid` identifies it across renames.
+
+    `origin` is the snapshot it is a clone of, or ''.
+    """
 
     name: str
     kind: str
@@ -29,6 +34,7 @@ class Dataset:
     mountpoint: str
     mounted: bool
     keystatus: str
+    origin: str = ""
 
     @property
     def uncovered_reason(self) -> str | None:
@@ -44,13 +50,18 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One snapshot; `created` in seconds since 1970, `owner` the repository that made it or ''."""
+    """One snapshot; `created` in seconds since 1970, `owner` the repository that made it or ''.
+
+    `holds` counts the holds of all tags; `safe` is the value of SAFE_PROPERTY, or ''.
+    """
 
     name: str
     guid: int
     createtxg: int
     created: int
     owner: str
+    holds: int
+    safe: str
 
     @property
     def dataset(self) -> str:
@@ -72,31 +83,58 @@ def datasets(name: str, *, recursive: bool) -> list[Dataset]:
     rows = _table(
         [
             "list", "-Hp", *flags, "-t", "filesystem,volume",
-            "-o", "name,type,guid,mountpoint,mounted,keystatus", name,
+            "-o", "name,type,guid,mountpoint,mounted,keystatus,origin", name,
         ]
     )  # fmt: skip
-    return [Dataset(row[0], row[1], int(row[2]), row[3], row[4] == "yes", row[5]) for row in rows]
+    return [
+        Dataset(row[0], row[1], int(row[2]), row[3], row[4] == "yes", row[5], "" if row[6] == "-" else row[6])
+        for row in rows
+    ]
 
 
 def snapshots(dataset: str) -> list[Snapshot]:
     """List the snapshots of one dataset, oldest first. Raises like `datasets`."""
-    rows = _table(
-        [
-            "list", "-Hp", "-d", "1", "-t", "snapshot", "-s", "createtxg",
-            "-o", f"name,guid,createtxg,creation,{OWNER_PROPERTY}", dataset,
-        ]
-    )  # fmt: skip
-    return [_snapshot(row) for row in rows]
+    return _snapshots("-d", "1", "-t", "snapshot", dataset)
 
 
-def _snapshot(row: list[str]) -> Snapshot:
-    owner = "" if row[4] == "-" else row[4]
-    return Snapshot(row[0], int(row[1]), int(row[2]), int(row[3]), owner)
+def snapshot(name: str) -> Snapshot:
+    """Return the snapshot of this name. Raises like `datasets`."""
+    return _snapshots("-t", "snapshot", name)[0]
+
+
+def _snapshots(*which: str) -> list[Snapshot]:
+    columns = "name,property,value,source"
+    found: dict[str, dict[str, str]] = {}
+    for name, key, value, source in _table(["get", "-Hp", "-o", columns, ",".join(_OF_SNAPSHOTS), *which]):
+        # What was received or inherited says nothing about this snapshot.
+        ours = key != OWNER_PROPERTY or source == "local"
+        found.setdefault(name, {})[key] = value if ours and value != "-" else ""
+    listed = [
+        Snapshot(
+            name, int(of["guid"]), int(of["createtxg"]), int(of["creation"]), of[OWNER_PROPERTY],
+            int(of["userrefs"]), of[SAFE_PROPERTY],
+        )
+        for name, of in found.items()
+    ]  # fmt: skip
+    return sorted(listed, key=lambda snap: snap.createtxg)
+
+
+def lineage(dataset: str) -> Iterator[Snapshot]:
+    """Yield the snapshots that `dataset` descends from: its own, then those of what it is a clone of.
+
+    After `zfs promote` of a clone, the older snapshots of the former original are the clone's.
+    """
+    while True:
+        yield from snapshots(dataset)
+        origin = read_property(dataset, "origin") or "-"
+        if origin == "-":
+            return
+        dataset = origin.partition("@")[0]
 
 
 def find_snapshot(dataset: str, guid: int) -> Snapshot | None:
-    """Return the snapshot of `dataset` with this guid (its name may have changed), or None."""
-    return next((snap for snap in snapshots(dataset) if snap.guid == guid), None)
+    """Return the snapshot with this guid in the lineage of `dataset`, whatever its name is now, or None."""
+    return next((snap for snap in lineage(dataset) if snap.guid == guid), None)
 
 
 def take_snapshots(names: Sequence[str], label: str, *, owner: str) -> None:
@@ -124,8 +162,16 @@ def release(tag: str, snapshot: str) -> None:
             raise
 
 
+def holds(names: Sequence[str]) -> dict[str, set[str]]:
+    """Return the tags that hold each of these snapshots. Raises ZfsError, also when one is gone."""
+    tags: dict[str, set[str]] = {name: set() for name in names}
+    for name, tag, _since in _table(["holds", "-H", *names]) if names else []:
+        tags[name].add(tag)
+    return tags
+
+
 def destroy(snapshot: Snapshot, *, owner: str) -> None:
-    """Destroy a snapshot that `owner` made; refuse any other.
+    """Destroy a snapshot that `owner` made; refuse any other. It stays while held, or while it has a clone.
 
     The property is read again right before, by guid, so that neither a stale list nor a
     renamed stranger can cost somebody a snapshot. Raises ZfsError.
@@ -135,7 +181,7 @@ def destroy(snapshot: Snapshot, *, owner: str) -> None:
         return
     if current.owner != owner:
         raise ZfsError(f"{current.name} was not made by this repository and will not be destroyed")
-    _run(["destroy", current.name])
+    _run(["destroy", "-d", current.name])
 
 
 def create(name: str, properties: Mapping[str, str]) -> None:
@@ -152,8 +198,13 @@ def read_property(name: str, key: str) -> str | None:
         return None
 
 
+def set_property(name: str, key: str, value: str) -> None:
+    """Give a dataset or snapshot a property of our own. Raises ZfsError."""
+    _run(["set", f"{key}={value}", name])
+
+
 def clear_property(name: str, key: str) -> None:
-    """Take a property of our own away from a dataset. Raises ZfsError."""
+    """Take a property of our own away from a dataset or snapshot. Raises ZfsError."""
     _run(["inherit", key, name])
 
 

@@ -15,15 +15,16 @@ from zdiffsync.external.files import replace_private
 _FILE = "runs.json"
 REMEMBERED = 14  # attempts a dataset
 
-Outcome = Literal["point", "failed", "tripped", "not_covered"]
+Outcome = Literal["point", "failed", "tripped", "not_covered", "nothing_new"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """What one run did to one dataset; `at` is when the run began (seconds since 1970).
 
-    `message` says why there is no point. The rest is about the point: its id, files that are not in it,
-    changes `zfs diff` missed, why whole trees were compared, why nothing vouches for it, bytes uploaded,
-    and files and directories that were new or changed.
+    `nothing_new`: another tool took no snapshot since the last point. `message` says why there is no point.
+    The rest is about the point: its id, files that are not in it, changes `zfs diff` missed, why whole trees
+    were compared, why nothing vouches for it, bytes uploaded, and files and directories that were new or
+    changed.
     """
 
     at: int
@@ -39,7 +40,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetRecord(msgspec.Struct, frozen=True):
-    """The last attempts, oldest first, and how many failed since the last point, the first of them when."""
+    """The last attempts, oldest first, and how many failed since one that did not, the first of them when."""
 
     attempts: tuple[Attempt, ...] = ()
     failures: int = 0
@@ -57,7 +58,7 @@ class DatasetRecord(msgspec.Struct, frozen=True):
             failures -= before[-1].outcome == "failed"
             before = before[:-1]
         attempts = (*before, attempt)[-REMEMBERED:]
-        if attempt.outcome == "point":
+        if attempt.outcome in {"point", "nothing_new"}:
             return DatasetRecord(attempts)
         failures += attempt.outcome == "failed"
         return DatasetRecord(attempts, failures, (since or attempt.at) if failures else None)

@@ -135,7 +135,8 @@ def _attempts(report: RunReport | None, at: int) -> dict[str, Attempt]:
     """Return what became of each dataset; what came last counts, as the new point after a resumed one."""
     if report is None:
         return {}
-    found = {point.dataset: _point(point, at) for point in report.points}
+    found = {each.dataset: Attempt(at=at, outcome="nothing_new") for each in report.nothing_new}
+    found |= {point.dataset: _point(point, at) for point in report.points}
     for name, reason in report.not_covered:
         found[name] = Attempt(at=at, outcome="not_covered", message=reason)
     for stopped in report.tripped:

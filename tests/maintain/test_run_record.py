@@ -10,8 +10,8 @@ import pytest
 from zdiffsync.backup.report import PointReport, RunReport
 from zdiffsync.backup.session import DatasetPlan
 from zdiffsync.errors import CatalogError, ExitCode, RemoteError
-from zdiffsync.maintain.run_record import REMEMBERED, load_record
-from zdiffsync.maintain.run_recorder import RunRecorder, killed
+from zdiffsync.maintain.run_record import REMEMBERED, killed, load_record
+from zdiffsync.maintain.run_recorder import RunRecorder
 from zdiffsync.maintain.run_stage import StageFile, load_stage
 from zdiffsync.model.progress import silent
 

@@ -87,13 +87,19 @@ def _reason_for_base(
     age = timedelta(microseconds=(now_ns - last.base_ns) / 1000)
     if age >= settings.base_every:
         return f"the base is {age.days} days old"
-    # A chain smaller than one pack is never worth starting anew.
-    limit = max(
-        settings.base_when_increments_exceed * (oldest.stats.get("bytes_total") or 0), settings.pack_size
-    )
+    limit = increments_limit(oldest, settings.base_when_increments_exceed, settings.pack_size)
     if session.catalog.packed_bytes(last) > limit:
         return f"increments exceed {settings.base_when_increments_exceed:.0%} of the base"
     return None
+
+
+def increments_limit(first: Point, share: float, pack_size: int) -> float:
+    """Return how many bytes of packs a chain may have before it is followed by another.
+
+    `first` is its first point, `share` that of the base's size. A chain smaller than one pack is never worth
+    starting anew.
+    """
+    return max(share * (first.stats.get("bytes_total") or 0), pack_size)
 
 
 def _is_distrusted(session: Session, last: Point | None) -> bool:

@@ -93,6 +93,15 @@ class Root:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack: its id, the row of its chain, its size in bytes."""
+
+    key: str
+    chain_id: int
+    size: int
+
+
 class Catalog:
     """One catalog file. A context manager; closes its connections on leaving."""
 
@@ -248,6 +257,12 @@ class Catalog:
                 ).scalar_one()
                 for table in (ObjectRow, ContentRow)
             )
+
+    def packs(self) -> list[Pack]:
+        """Return all packs that points name."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(PackRow.key, PackRow.chain, PackRow.size))
+            return [Pack(*row) for row in rows]
 
     def packed_bytes(self, point: Point) -> int:
         """Return the bytes of all packs in the point's chain: the size of its increments."""

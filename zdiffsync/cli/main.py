@@ -24,8 +24,8 @@ _DEEP = 20_000
 
 _COMMANDS = (
     "init", "doctor",
-    "run", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check", "repair",
-    "forget", "prune", "rebuild", "kit", "web", "schedule", "notify",
+    "run", "status", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check",
+    "repair", "forget", "prune", "rebuild", "kit", "web", "schedule", "notify",
 )  # fmt: skip
 
 

@@ -99,6 +99,7 @@ def _back_up(app: App, plans: list[DatasetPlan], wishes: Wishes, record: Recordi
             Tripped(config.state).keep(left_out)
         waits = None if dry_run else frozen(config.state)
         retention = None if dry_run or report.failed or waits else retain(config, session)
+        record.measure(session)
     code = int(report.exit_code) or (prune_code(retention.rounds) if retention else 0)
     retained = None if retention is None else retention.values()
     told = retention.lines() if retention else [waits] if waits and not report.tripped else []

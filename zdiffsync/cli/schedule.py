@@ -154,6 +154,7 @@ def _job(app: App, at: str, *, user: bool) -> NightlyJob:
     for config in app.configs.values():
         written += [str(config.state), str(config.staging)]
         written += [config.remote] if config.remote.startswith("/") else []
+        written += [os.path.dirname(config.metrics_file)] if config.metrics_file else []
     tools = [os.path.dirname(os.path.abspath(found)) for tool in _TOOLS if (found := shutil.which(tool))]
     return NightlyJob(
         _program(), None if path == default_path() else str(path), str(path.parent / "environment"), at,

@@ -91,12 +91,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tripwire: TripwireConfig = msgspec.field(default_factory=TripwireConfig)
     hooks: HooksConfig = msgspec.field(default_factory=HooksConfig)
     notify: NotifyConfig = msgspec.field(default_factory=NotifyConfig)
+    stale_after: str | int = "36h"
+    metrics_file: str | None = None
 
     def __post_init__(self) -> None:
         """Check what types alone cannot. ValueError names the key."""
         self._check_sizes()
         if self.prune_settings().grace < timedelta():
             raise ValueError("prune_grace must not be negative")
+        if self.stale_age() <= timedelta():
+            raise ValueError("stale_after must be more than nothing")
         if not 0 <= self.prune_max_unused <= 1:
             raise ValueError("prune_max_unused must be from 0 to 1")
         if self.base_age() < timedelta():
@@ -155,6 +159,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             return parse_duration(self.base_every)
         except ValueError as error:
             raise ValueError(f"base_every: {error}") from error
+
+    def stale_age(self) -> timedelta:
+        """Return `stale_after`."""
+        try:
+            return parse_duration(self.stale_after)
+        except ValueError as error:
+            raise ValueError(f"stale_after: {error}") from error
 
     def keep_rules(self, dataset: str) -> KeepRules:
         """Return what `forget` keeps of a dataset: its own table's rules, else those for all, else none."""

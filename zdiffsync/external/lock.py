@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +41,34 @@ def exclusive(path: Path, what: str, *, called: Path | None = None) -> Iterator[
         yield
     finally:
         os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lock: the process, the command it is doing, since when (UTC)."""
+
+    pid: int
+    what: str
+    since: str
+
+
+def lock_holder(path: Path) -> Holder | None:
+    """Return who holds the lock file `path`, None when nobody does.
+
+    Never takes it, not even for a moment: a run that begins in that moment would be refused.
+    """
+    try:
+        holder = Holder(**json.loads(path.read_bytes()))
+        end = f":{path.stat().st_ino}"
+        locks = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+    except (OSError, ValueError, TypeError):
+        return None
+    held = any(
+        lock[1] == "FLOCK" and lock[4] == str(holder.pid) and lock[5].endswith(end)
+        for lock in locks
+        if len(lock) > 5  # noqa: PLR2004 - number, kind, mode, access, process, file
+    )
+    return holder if held else None
 
 
 def _holder(fd: int) -> str:

@@ -4,16 +4,20 @@ Written by the recorder around every run (maintain.run_recorder), read by `statu
 Rule: holds only what cannot be learned from the manifests: attempts, and how they ended.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
-from zdiffsync.errors import CatalogError
+from zdiffsync.errors import CatalogError, ExitCode
 from zdiffsync.external.files import replace_private
 
 _FILE = "runs.json"
 REMEMBERED = 14  # attempts a dataset
+FINE = (ExitCode.DONE, ExitCode.INCOMPLETE)  # what a run ends with that has done all it could
+_KILLED = "the run was killed, or the machine went down"
 
 Outcome = Literal["point", "failed", "tripped", "not_covered", "nothing_new"]
 
@@ -58,18 +62,22 @@ class DatasetRecord(msgspec.Struct, frozen=True):
             failures -= before[-1].outcome == "failed"
             before = before[:-1]
         attempts = (*before, attempt)[-REMEMBERED:]
-        if attempt.outcome in {"point", "nothing_new"}:
+        if attempt.outcome in {"point", "nothing_new", "not_covered"}:
             return DatasetRecord(attempts)
         failures += attempt.outcome == "failed"
         return DatasetRecord(attempts, failures, (since or attempt.at) if failures else None)
 
 
 class RemoteSize(msgspec.Struct, frozen=True):
-    """What lay on the remote at a time (seconds since 1970): bytes of bases (restic's) and of all else."""
+    """What lay on the remote at a time (seconds since 1970): bytes of bases (restic's) and of all else.
+
+    `packed` are the bytes of packs that points named then.
+    """
 
     at: int
     bases: int
     others: int
+    packed: int
 
     @property
     def total(self) -> int:
@@ -112,6 +120,42 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     def is_open(self) -> bool:
         """Whether its end is not on record."""
         return bool(self.started) and self.finished is None
+
+
+def added(datasets: Mapping[str, DatasetRecord], attempts: Mapping[str, Attempt]) -> dict[str, DatasetRecord]:
+    """Return what is known of datasets, with what a run has done to some of them."""
+    new = {name: datasets.get(name, DatasetRecord()).with_attempt(each) for name, each in attempts.items()}
+    return {**datasets, **new}
+
+
+def closed(
+    record: RunRecord, attempts: Mapping[str, Attempt], code: int | None, error: str | None
+) -> RunRecord:
+    """Return the record of a run that has ended, by itself or by `error`.
+
+    A planned dataset that has come to nothing has failed, by what ended the run or failed the dataset it is
+    below; else it is no longer there.
+    """
+    datasets = added(record.datasets, attempts)
+    for plan in record.planned:
+        own = attempts.get(plan.name)
+        why = own.message if own is not None and own.outcome == "failed" and error is None else error
+        for name in [name for name in {*datasets, plan.name} if plan.includes(name)]:
+            known = datasets.get(name, DatasetRecord())
+            if known.last is not None and known.last.at == record.started:
+                continue
+            if why is None:
+                datasets.pop(name, None)
+            else:
+                failed = Attempt(at=record.started, outcome="failed", message=why)
+                datasets[name] = known.with_attempt(failed)
+    failures = 0 if code in FINE else record.failures + 1
+    return replace(record, datasets=datasets, failures=failures, exit_code=code, error=error)
+
+
+def killed(record: RunRecord) -> RunRecord:
+    """Return the record of a run that does not go on any more and never came to its end."""
+    return closed(record, {}, None, _KILLED)
 
 
 def load_record(state: Path) -> RunRecord:

@@ -19,17 +19,17 @@ from zdiffsync.backup.session import DatasetPlan
 from zdiffsync.errors import CatalogError, ExitCode, ZdiffsyncError
 from zdiffsync.maintain.run_record import (
     Attempt,
-    DatasetRecord,
     Planned,
     RemoteSize,
     RunRecord,
+    added,
+    closed,
+    killed,
     load_record,
     save_record,
 )
 
 INTERRUPTED = 130  # the exit code after Ctrl-C or SIGTERM
-_FINE = (ExitCode.DONE, ExitCode.INCOMPLETE)
-_KILLED = "the run was killed, or the machine went down"
 
 
 class RunRecorder:
@@ -74,14 +74,14 @@ class RunRecorder:
             self.record, finished=int(time()), seconds=round(monotonic() - self._began, 1),
             remote=self.remote, left_over=tuple(self.report.left_over) if self.report else (),
         )  # fmt: skip
-        self._save(_closed(record, _attempts(self.report, record.started), code, message))
+        self._save(closed(record, _attempts(self.report, record.started), code, message))
 
     def update(self) -> None:
         """Put on record what has become of datasets by now; does nothing when nothing has."""
         attempts = _attempts(self.report, self.record.started)
         if len(attempts) != self._noted:
             self._noted = len(attempts)
-            self._save(replace(self.record, datasets=_added(self.record.datasets, attempts)))
+            self._save(replace(self.record, datasets=added(self.record.datasets, attempts)))
 
     def _save(self, record: RunRecord) -> None:
         self.record = record
@@ -91,44 +91,12 @@ class RunRecorder:
             self._complain(f"the run record in {self._state} could not be written: {error.strerror}")
 
 
-def killed(record: RunRecord) -> RunRecord:
-    """Return the record of a run that does not go on any more and never came to its end."""
-    return _closed(record, {}, None, _KILLED)
-
-
 def _ending(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ZdiffsyncError):
         return int(error.exit_code), str(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "the run was interrupted"
     return int(ExitCode.BUG), f"{type(error).__name__}: {error}"
-
-
-def _closed(
-    record: RunRecord, attempts: dict[str, Attempt], code: int | None, error: str | None
-) -> RunRecord:
-    """Return the record of a run that has ended; a dataset it says nothing of has failed, or is gone."""
-    datasets = _added(record.datasets, attempts)
-    for plan in record.planned:
-        own = attempts.get(plan.name)
-        why = own.message if own is not None and own.outcome == "failed" and error is None else error
-        owed = [name for name in {*datasets, plan.name} if plan.includes(name)]
-        for name in owed:
-            known = datasets.get(name, DatasetRecord())
-            if known.last is not None and known.last.at == record.started:
-                continue
-            if why is not None:
-                failed = Attempt(at=record.started, outcome="failed", message=why)
-                datasets[name] = known.with_attempt(failed)
-            else:
-                datasets.pop(name, None)
-    failures = 0 if code in _FINE else record.failures + 1
-    return replace(record, datasets=datasets, failures=failures, exit_code=code, error=error)
-
-
-def _added(datasets: dict[str, DatasetRecord], attempts: dict[str, Attempt]) -> dict[str, DatasetRecord]:
-    new = {name: datasets.get(name, DatasetRecord()).with_attempt(each) for name, each in attempts.items()}
-    return {**datasets, **new}
 
 
 def _attempts(report: RunReport | None, at: int) -> dict[str, Attempt]:

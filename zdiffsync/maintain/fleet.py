@@ -1,0 +1,46 @@
+"""How the backups of all hosts on one remote are doing, as far as their points tell.
+
+Behind `status --all-hosts`; the catalog has been brought up to the remote before. Rule: the points alone
+decide, so no host need be asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from zdiffsync.catalog.catalog import Catalog, Point
+from zdiffsync.maintain.status import State, by_age
+
+
+@dataclass(frozen=True, slots=True)
+class HostDataset:
+    """A dataset of a host: how old its newest point is, how many there are, the bytes of their packs."""
+
+    host: str
+    dataset: str
+    state: State
+    why: str | None
+    last: Point
+    points: int
+    packed: int
+
+
+def look_at_hosts(catalog: Catalog, now_ns: int, stale_after: timedelta) -> list[HostDataset]:
+    """Return the datasets of all hosts, by host and name."""
+    packed: dict[int, int] = {}
+    for pack in catalog.packs():
+        packed[pack.chain_id] = packed.get(pack.chain_id, 0) + pack.size
+    groups: dict[tuple[str, int], list[Point]] = {}
+    for point in catalog.points():
+        groups.setdefault((point.host, point.dataset_guid), []).append(point)
+    found = [_dataset(host, points, packed, now_ns, stale_after) for (host, _), points in groups.items()]
+    return sorted(found, key=lambda each: (each.host, each.dataset))
+
+
+def _dataset(
+    host: str, points: Sequence[Point], packed: dict[int, int], now_ns: int, stale_after: timedelta
+) -> HostDataset:
+    last = max(points, key=lambda point: point.createtxg)
+    state, why = by_age(last, now_ns, stale_after)
+    size = sum(packed.get(chain, 0) for chain in {point.chain_id for point in points})
+    return HostDataset(host, last.dataset, state, why, last, len(points), size)

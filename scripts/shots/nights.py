@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
-NIGHTS = 36
+NIGHTS = 33
 OFF = {13}  # the power was out
 PROGRAM = Path(sys.executable).parent / "zdiffsync"
 DATASETS = ("tank/home", "tank/photos", "tank/vm")

@@ -7,6 +7,8 @@ import pytest
 from mounted_world import World
 from web_world import make_points
 from zdiffsync.cli.context import make_app as make_context
+from zdiffsync.cli.looking import look_of
+from zdiffsync.maintain.status_look import look_at
 from zdiffsync.web.app import make_app
 from zdiffsync.web.gate import Gate
 from zdiffsync.web.source import Source
@@ -25,7 +27,10 @@ def source(world):
     """What the pages read from."""
     context = make_context(Path(world.config), json_output=False, verbosity=0, no_progress=True)
     with context.reading() as reading:
-        yield Source(reading.catalog, reading.bases, reading.fetch, None, "nas:backup")
+        yield Source(
+            reading.catalog, reading.bases, reading.fetch, None, "nas:backup",
+            lambda now_ns: look_at(look_of(reading.config), reading.catalog, now_ns),
+        )  # fmt: skip
 
 
 @pytest.fixture

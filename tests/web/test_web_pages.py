@@ -19,6 +19,7 @@ from mounted_world import expected_path
 from web_world import HOSTILE, PAGE
 from zdiffsync.errors import ExitCode, IntegrityError, UsageError
 from zdiffsync.restore.files import PointFiles
+from zdiffsync.web.app import make_app
 from zdiffsync.web.nights import calendar, chart, nights
 from zdiffsync.web.server import open_server
 
@@ -232,3 +233,14 @@ def test_long_lists_come_in_pages(client, world, monkeypatch):
                 break
             text = client.get(unescape(following[1])).text
         assert rows == count
+
+
+def test_the_overview_shows_what_status_says(client, source, gate):
+    page = client.get("/").text  # the points are a year old
+    assert "1 of 1 dataset needs a look" in page
+    assert '<span class="badge bad">late</span>' in page
+    then = source.points()[-1].created_ns + 10**9
+    well = make_app(replace(source, look=lambda _now: source.look(then)), gate).test_client()
+    well.get(f"/?token={gate.token}")
+    assert "All is well" in well.get("/").text
+    assert '<span class="badge good">ok</span>' in well.get("/dataset?name=tank/data").text

@@ -7,7 +7,6 @@ import click
 
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.errors import ToolMissingError
-from zdiffsync.external.rclone_env import shown
 
 
 @click.command()
@@ -26,11 +25,17 @@ def web(app: App, port: int, address: str, *, expose: bool, no_local: bool) -> N
         raise ToolMissingError(
             "the web page needs Flask; install it with: pipx inject zdiffsync flask (or pip install flask)"
         ) from error
+    from zdiffsync.cli.looking import look_of  # noqa: PLC0415
+    from zdiffsync.maintain.status_look import look_at  # noqa: PLC0415
     from zdiffsync.web.source import Source  # noqa: PLC0415
 
     with app.reading() as reading:
         local = None if no_local else reading.local
-        source = Source(reading.catalog, reading.bases, reading.fetch, local, shown(reading.config.remote))
+        look = look_of(reading.config)
+        source = Source(
+            reading.catalog, reading.bases, reading.fetch, local, look.remote,
+            lambda now_ns: look_at(look, reading.catalog, now_ns),
+        )  # fmt: skip
         logging.basicConfig(format="zdiffsync: %(message)s")
         server, url = open_server(source, address, port, exposed=expose)
         app.emit({"url": url})

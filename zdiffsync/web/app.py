@@ -35,7 +35,8 @@ def make_app(source: Source, gate: Gate) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters |= {
         "shown": shown, "size": size, "local": local, "minute": times.minute, "age": times.age,
-        "date": times.day_of, "plural": plural, "permissions": browse.permissions, "device": browse.device,
+        "date": times.day_of, "until": times.until, "plural": plural, "permissions": browse.permissions,
+        "device": browse.device,
     }  # fmt: skip
     app.jinja_env.globals |= {"link": link, "remote": source.remote}
     gate.install(app)

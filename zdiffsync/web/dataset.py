@@ -43,8 +43,9 @@ def page(source: Source) -> ResponseReturnValue:
     found = summary(name, list(source.of_dataset(name)))
     days = _SPANS.get(argument("days"), 30)
     rows = [Row(point, before) for point, before in zip(found.points, [None, *found.points], strict=False)]
+    status = next((each for each in source.status().datasets if each.dataset == name), None)
     return render_template(
-        "dataset.html", dataset=found, days=days, spans=_SPANS.values(), chart=chart(found.nights, days),
-        calendar=calendar(found.nights, _WEEKS),
+        "dataset.html", dataset=found, status=status, days=days, spans=_SPANS.values(),
+        chart=chart(found.nights, days), calendar=calendar(found.nights, _WEEKS),
         rows=Page.of(rows[::-1], argument("page"), _AT_ONCE),
     )  # fmt: skip

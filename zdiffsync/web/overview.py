@@ -1,4 +1,7 @@
-"""The first page: every dataset at a glance. Rule: from the catalog alone, so it is there at once."""
+"""The first page: every dataset at a glance, as `zdiffsync status` sees it.
+
+Rule: never asks the remote, so it is there at once.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +9,7 @@ from flask import render_template
 from flask.typing import ResponseReturnValue
 
 from zdiffsync.catalog.catalog import Point
+from zdiffsync.maintain.status import DatasetStatus
 from zdiffsync.web.nights import Chart, Night, chart, nights, uploaded_by
 from zdiffsync.web.source import Source
 
@@ -59,7 +63,27 @@ def summary(name: str, points: list[Point]) -> Summary:
     return Summary(name, points, nights(points))
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One dataset: how it is doing (None: it is not backed up any more), and its points (None: none)."""
+
+    name: str
+    status: DatasetStatus | None
+    summary: Summary | None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nobody need look."""
+        return self.status is None or self.status.is_well
+
+
 def page(source: Source) -> ResponseReturnValue:
-    """Show it."""
-    found = [summary(name, points) for name, points in source.datasets().items()]
-    return render_template("overview.html", datasets=found)
+    """Show it: what needs a look first."""
+    status = source.status()
+    found, known = source.datasets(), {each.dataset: each for each in status.datasets}
+    cards = [
+        Card(name, known.get(name), summary(name, found[name]) if name in found else None)
+        for name in sorted({*found, *known})
+    ]
+    cards.sort(key=lambda card: (card.is_well, card.status is None))
+    return render_template("overview.html", status=status, cards=cards)

@@ -3,13 +3,15 @@
 Under every page. Rule: reads only; points that come or go while the server runs are seen by the next page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from time import time_ns
 
 from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.errors import UsageError
+from zdiffsync.maintain.status import Status
 from zdiffsync.restore.contents import FetchBlob
 from zdiffsync.restore.local import LocalSnapshots
 
@@ -22,9 +24,9 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The catalog, what reads contents, and the remote's name. Thread-safe.
+    """The catalog, what reads contents, and how the backups are doing. Thread-safe.
 
-    `local` (None: not wanted) knows the snapshots of this machine.
+    `local` (None: not wanted) knows the snapshots of this machine; `look` asks how all is at a time (ns).
     """
 
     catalog: Catalog
@@ -32,6 +34,7 @@ class Source:
     fetch: FetchBlob
     local: LocalSnapshots | None
     remote: str
+    look: Callable[[int], Status]
     _known: _Known = field(default_factory=_Known)
     _lock: Lock = field(default_factory=Lock)
 
@@ -50,6 +53,10 @@ class Source:
         for point in self.points():
             found.setdefault(point.dataset, []).append(point)
         return dict(sorted(found.items()))
+
+    def status(self) -> Status:
+        """Return how the backups are doing now. Raises CatalogError."""
+        return self.look(time_ns())
 
     def of_dataset(self, dataset: str) -> Sequence[Point]:
         """Return the points of a dataset, oldest first. Raises UsageError when there are none."""

@@ -26,6 +26,12 @@ def day(moment: date) -> str:
     return f"{moment:%a} {moment.day} {moment:%b %Y}"
 
 
+def until(time_ns: int) -> str:
+    """Return how long it is to a time: 18 days; '' when it is past."""
+    seconds = time_ns / 1e9 - time()
+    return humanize.naturaldelta(seconds) if seconds > 0 else ""
+
+
 def age(time_ns: int) -> str:
     """Return how long ago a time was: 5 hours ago."""
     seconds = time() - time_ns / 1e9

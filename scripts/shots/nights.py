@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ OFF = {13}  # the power was out
 PROGRAM = Path(sys.executable).parent / "zdiffsync"
 DATASETS = ("tank/home", "tank/photos", "tank/vm")
 WEEKEND = 5
+HOST = "tower"
 REORDERED = 20
 WORDS = """budget garden letter minutes recipe travel insurance invoice contract notes draft plan report todo
     holiday school kitchen heating electric taxes warranty manual birthday wedding moving lease""".split()  # noqa: SIM905 - a list of words
@@ -132,11 +134,19 @@ def sh(*argv: str | os.PathLike[str]) -> None:
         raise SystemExit(1)
 
 
-def show(home: Path, name: str, *words: str) -> None:
-    """Run zdiffsync in a terminal; what it says there goes to a file for pictures.py, below the command."""
+def name_remote(home: Path) -> None:
+    """Let rclone know the directory below `home` as the remote `cloud:`."""
+    os.environ |= {"RCLONE_CONFIG_CLOUD_TYPE": "alias", "RCLONE_CONFIG_CLOUD_REMOTE": str(home / "cloud")}
+
+
+def show(home: Path, words: Sequence[str], *more: str) -> None:
+    """Run zdiffsync in a terminal; what it says there goes to a file for pictures.py, below the command.
+
+    `more` are options that are not shown, for the folders on this machine are not those of a reader's.
+    """
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (50, 100))
-    argv = (PROGRAM, "-c", home / "config.toml", "--no-progress", *words)
+    argv: list[str | os.PathLike[str]] = [PROGRAM, "-c", home / "config.toml", "--no-progress", *words, *more]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=end, stderr=end)
     os.close(end)
     said = b""
@@ -144,9 +154,12 @@ def show(home: Path, name: str, *words: str) -> None:
         while part := os.read(terminal, 1 << 16):
             said += part
     os.close(terminal)
-    process.wait()
+    if process.wait():
+        sys.stderr.write(f"{argv}: exit code {process.returncode}\n{said.decode()}")
+        raise SystemExit(1)
     command = " ".join(("zdiffsync", *words))
-    (home / f"{name}.ansi").write_bytes(f"zdiffsync {words[0]}\n$ {command}\n".encode() + said)
+    text = said.decode().replace(f"{home}/state", "/var/lib/zdiffsync").replace(str(home), "/etc/zdiffsync")
+    (home / f"{words[0]}.ansi").write_text(f"zdiffsync {words[0]}\n$ {command}\n{text}")
 
 
 def main(home: Path) -> None:
@@ -172,7 +185,12 @@ def main(home: Path) -> None:
     household = Household(Path("/mnt/tank"))
     household.fill()
     names = [part for dataset in DATASETS for part in ("--dataset", dataset)]
-    show(home, "init", "init", "--remote", "cloud:backup", "--state-dir", str(home / "state"), *names)
+    sh("hostname", HOST)
+    name_remote(home)
+    (home / "cloud").mkdir(parents=True)
+    show(home, ("init", "--remote", "cloud:backup", *names), "--state-dir", str(home / "state"))
+    config = home / "config.toml"  # for pictures.py, which does not run on that host
+    config.write_text(f'host = "{HOST}"\n{config.read_text()}')
     for number in range(NIGHTS + 1):
         night = first + timedelta(number, seconds=household.random.randrange(4, 40))
         if number:
@@ -180,10 +198,10 @@ def main(home: Path) -> None:
         if number in OFF:
             continue
         sh("date", "-s", f"{night:%Y-%m-%d %H:%M:%S}")
-        show(home, "run", "run")
+        show(home, ("run",))
         sys.stdout.write(f"night {number} of {NIGHTS}\n")
         sys.stdout.flush()
-    show(home, "status", "status")
+    show(home, ("status",))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from nights import name_remote
+
 from browser import COMMAND, chromium, web
 
 WIDTH = 1080
@@ -120,6 +122,7 @@ def save(png: bytes, target: Path) -> None:
 
 def main(home: Path, docs: Path) -> None:
     """Take all pictures of what lies in `home`."""
+    name_remote(home)
     with tempfile.TemporaryDirectory() as scratch, chromium(scratch, "--hide-scrollbars") as driver:
         with web(home / "config.toml", "--no-local") as address:
             driver.get(address)

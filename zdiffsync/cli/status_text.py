@@ -1,6 +1,7 @@
 """The words of `status`. Rule: a table at a glance, then a line for all that is not as it should be."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 import click
 
@@ -152,11 +153,9 @@ def _whole(status: Status) -> Iterator[tuple[str, str]]:
     record, holder = status.record, status.holder
     if holder is not None:
         bars = ", ".join(_bar(bar) for bar in status.bars if bar.unit != "datasets")
-        doing = ": ".join(filter(None, [status.at_work, bars]))
-        yield (
-            "now",
-            f"{holder.what} since {holder.since}, process {holder.pid}" + (f"; {doing}" if doing else ""),
-        )
+        doing = "".join(f"; {part}" for part in (status.at_work, bars) if part)
+        since = datetime.strptime(holder.since, "%Y-%m-%d %H:%M:%S%z").astimezone()
+        yield "now", f"{holder.what} since {since:%Y-%m-%d %H:%M:%S}, process {holder.pid}{doing}"
     if record.started and not status.is_running:
         yield "last run", _last_run(record)
     elif not record.started:

@@ -140,7 +140,7 @@ def test_the_page_names_each_fix_below_its_trouble(sick):
 def test_a_trial_measures_and_leaves_nothing(tmp_path):
     (tmp_path / "mine").write_text("stays")
     found = probe(str(tmp_path))
-    assert [step.name for step in found.steps] == ["reach", "write", "list", "read", "read a part", "delete"]
+    assert [step.name for step in found.steps] == ["reach", "write", "list", "read", "read part", "delete"]
     assert all(step.problem is None for step in found.steps)
     assert found.there
     assert found.upload_rate > 1e6

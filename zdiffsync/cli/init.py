@@ -1,19 +1,27 @@
-"""`zdiffsync init`: a configuration file, a password file and an empty repository on the remote."""
+"""`zdiffsync init`: a configuration file, a password file and an empty repository on the remote.
 
-import base64
-import json
-import os
-import secrets
+With --remote or a configuration file it asks nothing; without, on a terminal, it asks (cli.init_dialogue).
+Rule: a set-up that fails or is broken off leaves no files behind.
+"""
+
+import sys
+import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.cli.opening import make_restic
+from zdiffsync.cli.init_dialogue import ask, ask_host, joined, next_steps
+from zdiffsync.cli.init_plan import Plan, parse_keep
+from zdiffsync.cli.init_setup import Ready, set_up, undone
+from zdiffsync.cli.kit import sheet
+from zdiffsync.cli.schedule import install
 from zdiffsync.errors import UsageError
 from zdiffsync.external.rclone_env import shown
-from zdiffsync.store.repository import create_repository, has_repository
-from zdiffsync.store.secret import Secret
+from zdiffsync.schedule.units import NIGHTLY
+
+_INTERRUPTED = 130
 
 
 @click.command()
@@ -22,6 +30,9 @@ from zdiffsync.store.secret import Secret
 @click.option("--recursive", is_flag=True, help="Take the datasets' children along.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="Made with a new password if missing.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Where the catalog and caches live.")
+@click.option("--keep", "rules", multiple=True, help="A rule like 'daily=7'; may be repeated.")
+@click.option("--host", help="The name of this machine in the repository.")
+@click.option("--schedule", "nightly", is_flag=True, help="Run every night, by a timer of systemd.")
 @pass_app
 def init(
     app: App,
@@ -31,95 +42,82 @@ def init(
     recursive: bool,
     password_file: Path | None,
     state_dir: Path | None,
+    rules: tuple[str, ...],
+    host: str | None,
+    nightly: bool,
 ) -> int:
-    """Set up a repository, or join one that is there; write the configuration file unless there is one."""
-    made: list[Path] = []
-    if not app.config_path.exists():
-        if remote is None:
-            raise UsageError(f"there is no {app.config_path} yet; say where to back up to with --remote")
-        password_file = (password_file or app.config_path.parent / "password").absolute()
-        state_dir = None if state_dir is None else state_dir.absolute()
-        _write_config(app.config_path, remote, password_file, datasets, state_dir, recursive=recursive)
-        made.append(app.config_path)
-    elif remote or datasets or password_file or state_dir:
-        raise UsageError(f"{app.config_path} exists already; change it there, or name another file with -c")
-    return app.on_each_remote(lambda one: _set_up(one, made))
+    """Set up a repository, or join one that is there; write the configuration file unless there is one.
 
-
-def _set_up(app: App, made: list[Path]) -> None:
-    made = made.copy()
-    try:
-        identifier, hosts = _create_or_join(app, made)
-    except BaseException:
-        for path in made:  # or a second try would have to correct files nobody has written
-            path.unlink(missing_ok=True)
-        raise
-    config = app.config
-    written = [str(path) for path in made]
-    app.emit(
-        {"repository": identifier, "remote": config.remote, "joined": hosts is not None, "written": written}
-    )
-    state = "is ready" if hosts is None else "was there already"
-    app.say(f"Repository {identifier[:8]} {state} at {config.remote}")
-    if hosts and config.host in hosts:
-        app.say(f"  It has points of host {config.host}. If that is another machine, set host in")
-        app.say(f"  {app.config_path}")
-    for name in written:
-        app.say(f"  wrote {name}")
-    if config.password_file in written:
-        app.say("  Keep a copy of the password file somewhere else: without it nobody can restore.")
-    app.say("Next: zdiffsync run" if config.dataset else f"Next: name a dataset in {app.config_path}")
-
-
-def _create_or_join(app: App, made: list[Path]) -> tuple[str, set[str] | None]:
-    """Make the repository, and its password if there is none; return its id, note in `made` what it wrote.
-
-    Where there is a repository it is opened instead, and the hosts that have points in it are returned, too.
+    On a terminal and without --remote it asks for what it has to know.
     """
-    config = app.config
-    password_path = Path(config.password_file)
-    if has_repository(config.remote):
-        if not password_path.exists():
+    given = Plan(
+        remote or "", (password_file or app.config_path.parent / "password").absolute(),
+        tuple((name, recursive) for name in datasets),
+        None if state_dir is None else state_dir.absolute(), parse_keep(rules), host,
+    )  # fmt: skip
+    if app.config_path.exists():
+        if remote or datasets or password_file or state_dir or rules or host:
             raise UsageError(
-                f"{shown(config.remote)} already holds a repository; choose another place, or put the "
-                f"repository's password into {password_path} (mode 0600) to join it"
+                f"{app.config_path} exists already; change it there, or name another file with -c"
             )
-        with app.opened() as opened:
-            return opened.repository.identifier, {point.host for point in opened.catalog.points()}
-    if not password_path.exists():
-        _write_private(password_path, base64.b32encode(secrets.token_bytes(30)).decode().lower() + "\n")
-        made.append(password_path)
-    with create_repository(
-        config.remote, Secret.from_file(password_path),
-        transfers=config.transfers, bwlimit=config.bwlimit, options=config.rclone_options,
-    ) as repository:  # fmt: skip
-        make_restic(config, repository).init()
-    return repository.identifier, None
+        code = app.on_each_remote(lambda one: _tell(one, set_up(one, [])))
+    elif remote is not None:
+        with undone(given, app.config_path) as made:
+            code = app.on_each_remote(lambda one: _tell(one, set_up(one, made.paths)))
+    elif _can_ask(app):
+        return _dialogue(app, given, nightly=nightly)
+    else:
+        raise UsageError(f"there is no {app.config_path} yet; say where to back up to with --remote")
+    if nightly and not code:
+        click.get_current_context().invoke(install, at=NIGHTLY, dry_run=False)
+    return code
 
 
-def _write_config(
-    path: Path,
-    remote: str,
-    password_file: Path,
-    datasets: tuple[str, ...],
-    state_dir: Path | None,
-    *,
-    recursive: bool,
-) -> None:
-    lines = [
-        "# zdiffsync configuration; docs/config.md describes every key",
-        f"remote = {json.dumps(remote)}",
-        f"password_file = {json.dumps(str(password_file))}",
-    ]
-    if state_dir is not None:
-        lines.append(f"state_dir = {json.dumps(str(state_dir))}")
-    for name in datasets:
-        lines += ["", "[[dataset]]", f"name = {json.dumps(name)}"]
-        lines += ["recursive = true"] if recursive else []
-    _write_private(path, "\n".join(lines) + "\n")
+def _can_ask(app: App) -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty() and not (app.json or app.quiet)
 
 
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
+def _dialogue(app: App, given: Plan, *, nightly: bool) -> int:
+    try:
+        answers = ask(given, app.config_path, nightly=nightly)
+        with undone(answers.plan, app.config_path) as made:
+            click.echo()
+            ready = set_up(app, made.paths)
+            if answers.plan.host is None and (host := ask_host(ready)) is not None:
+                made.rewrite(app.config_path, replace(answers.plan, host=host).text())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\nnothing was set up")
+        return _INTERRUPTED
+    _report(app, ready)
+    if answers.nightly:
+        click.get_current_context().invoke(install, at=NIGHTLY, dry_run=False)
+    click.echo("\nKeep this on paper, with the password (zdiffsync kit prints it again):\n")
+    click.echo(textwrap.indent("\n".join(sheet(app, app.config, ready.repository)), "  "))
+    click.echo("\n" + "\n".join(next_steps(answers, ready)))
+    return 0
+
+
+def _tell(app: App, ready: Ready) -> None:
+    app.emit(
+        {
+            "repository": ready.repository, "remote": ready.config.remote,
+            "joined": ready.points is not None, "written": ready.written,
+        }
+    )  # fmt: skip
+    _report(app, ready)
+    if ready.hosts and ready.config.host in ready.hosts:
+        app.say(f"  It has points of host {ready.config.host}. If that is another machine, set host in")
+        app.say(f"  {app.config_path}")
+    app.say("Next: zdiffsync run" if ready.config.dataset else f"Next: name a dataset in {app.config_path}")
+
+
+def _report(app: App, ready: Ready) -> None:
+    config = ready.config
+    state = "is ready" if ready.points is None else "was there already"
+    app.say(f"Repository {ready.repository[:8]} {state} at {shown(config.remote)}")
+    for line in joined(ready):
+        app.say(line)
+    for name in ready.written:
+        app.say(f"  wrote {name}")
+    if config.password_file in ready.written:
+        app.say("  Keep a copy of the password file elsewhere: without it nobody can restore.")

@@ -44,7 +44,7 @@ def _kit(app: App) -> None:
             "without_zdiffsync": _without_zdiffsync(config),
         }
     )
-    app.show("\n".join(_sheet(app, config, repository)))
+    app.show("\n".join(sheet(app, config, repository)))
 
 
 def _repository(config: Config) -> str:
@@ -55,7 +55,8 @@ def _repository(config: Config) -> str:
         return repository.identifier
 
 
-def _sheet(app: App, config: Config, repository: str) -> list[str]:
+def sheet(app: App, config: Config, repository: str) -> list[str]:
+    """Return the page, line by line; `repository` is the id."""
     datasets = [item.name + (" and all below it" if item.recursive else "") for item in config.dataset]
     lines = [
         f"RECOVERY SHEET of the backup of {config.host}, printed {datetime.now().astimezone():%Y-%m-%d}",

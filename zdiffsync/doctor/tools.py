@@ -5,14 +5,13 @@ Rule: a program counts as there when it has answered.
 
 import platform
 from collections.abc import Iterator
-from pathlib import Path
 
 from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ToolError, ToolMissingError
 from zdiffsync.external.fuse import check_fuse
 from zdiffsync.external.rclone_env import find_rclone
 from zdiffsync.external.rclone_remotes import rclone_version
-from zdiffsync.external.restic import Restic
+from zdiffsync.external.restic import check_restic
 from zdiffsync.external.zfs_facts import versions
 
 _OLDEST_ZFS = (2, 1)
@@ -47,7 +46,7 @@ def _zfs() -> Finding:
 
 def _restic() -> Finding:
     try:
-        version = Restic("", Path(), Path(), environment={}).version()
+        version = check_restic()
     except ToolError as error:
         return fail("restic", str(error), _RESTIC)
     return ok("restic", ".".join(map(str, version)))

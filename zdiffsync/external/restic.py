@@ -343,6 +343,11 @@ class _SnapshotRecord(msgspec.Struct):
     tags: list[str] | None = None
 
 
+def check_restic() -> tuple[int, ...]:
+    """Return restic's (major, minor, patch). Raises ToolMissingError when it is missing or too old."""
+    return Restic("", Path(), Path(), environment={}).version()
+
+
 def exclude_patterns(root: bytes, paths: Iterable[bytes]) -> list[bytes]:
     """Return the lines of an exclude file for `backup` that leave out exactly these paths.
 

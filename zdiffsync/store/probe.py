@@ -91,7 +91,7 @@ class _Prober:
             name = f"{self._folder}/{_NAME}"
             self._attempt("list", lambda: self._listed(size))
             self._attempt("read", lambda: self._compare(name, 0, size))
-            self._attempt("read a part", lambda: self._compare(name, *_PART))
+            self._attempt("read part", lambda: self._compare(name, *_PART))
         finally:
             self._attempt("delete", self._delete)
             for folder in [self._folder] if was_there else [self._folder, ""]:

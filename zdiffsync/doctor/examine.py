@@ -12,6 +12,7 @@ from zdiffsync.config.config import Config, DatasetConfig, load, load_all
 from zdiffsync.doctor import clock, datasets, files, mounts, nights, permissions, points, remote, tools
 from zdiffsync.doctor.finding import Finding, fail
 from zdiffsync.errors import ConfigError, ZdiffsyncError
+from zdiffsync.store.repository import remembered
 
 
 def examine(config_path: Path, repo: str | None) -> Iterator[Finding]:
@@ -36,9 +37,10 @@ def examine(config_path: Path, repo: str | None) -> Iterator[Finding]:
     yield from _caught("clock", clock.check())
     yield from _caught("mount", mounts.check())
     if wanted:
-        yield from _caught("schedule", nights.check())
+        yield from _caught("schedule", nights.check(next(iter(configs.values()))))
+    known = frozenset(filter(None, (remembered(config.state / "repository") for config in configs.values())))
     for name, config in configs.items():
-        yield from _of(name, _caught("points", points.check(config)))
+        yield from _of(name, _caught("points", points.check(config, known)))
 
 
 def _caught(topic: str, check: Iterator[Finding]) -> Iterator[Finding]:

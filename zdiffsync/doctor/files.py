@@ -24,14 +24,18 @@ def check_config(path: Path, configs: Mapping[str, Config]) -> Iterator[Finding]
     mode = path.stat().st_mode
     if mode & _OTHERS_WRITE:
         yield fail("config", f"{path} can be changed by other users", f"chmod 600 {_quoted(path)}")
-    elif mode & _OTHERS and any("," in config.remote for config in configs.values()):
-        what = f"other users can read {path}, and a remote in it may hold a secret"
+    elif mode & _OTHERS and any(map(_holds_secrets, configs.values())):
+        what = f"other users can read {path}, and its remote or [notify] table may hold secrets"
         yield warning("config", what, f"chmod 600 {_quoted(path)}")
     elif configs and not any(config.dataset for config in configs.values()):
         fix = f"printf '\\n[[dataset]]\\nname = \"tank/data\"\\n' >> {_quoted(path)}"
         yield fail("config", f"{path} names no dataset, so nothing is backed up", fix)
     elif configs:
         yield ok("config", str(path))
+
+
+def _holds_secrets(config: Config) -> bool:
+    return "," in config.remote or bool(config.notify.urls or config.notify.healthcheck)
 
 
 def check(config: Config) -> Iterator[Finding]:

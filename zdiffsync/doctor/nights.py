@@ -1,6 +1,6 @@
-"""Whether anything runs the backup at night: a timer of systemd, or cron.
+"""Whether anything runs the backup at night (a timer of systemd, or cron), and whether failures are heard of.
 
-Rule: a backup that nobody starts is a warning, however well it works by hand.
+Rule: a backup that nobody starts, or whose failures nobody hears of, is a warning, however well it works.
 """
 
 import os
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from zdiffsync.config.config import Config
 from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ToolError
 from zdiffsync.external.systemd import Manager, booted
@@ -18,8 +19,11 @@ _CRONTABS = (Path("/etc/crontab"), Path("/etc/cron.d"), Path("/etc/cron.daily"))
 _OWN_CRONTABS = Path("/var/spool/cron/crontabs")
 
 
-def check() -> Iterator[Finding]:
-    """Yield what starts runs, and how the last one ended."""
+def check(config: Config) -> Iterator[Finding]:
+    """Yield what starts runs, how the last one ended, and who is told."""
+    told = bool(config.notify.urls or config.notify.healthcheck)
+    if told:
+        yield ok("notify", _told(config))
     if booted():
         manager = Manager(user=os.geteuid() != 0)
         try:
@@ -35,6 +39,9 @@ def check() -> Iterator[Finding]:
                 yield fail("schedule", f"the last run was ended by systemd: {service['Result']}", fix)
             if not manager.lingers():
                 yield warning("schedule", "it runs while you are logged in only", "loginctl enable-linger")
+            if not told:  # cron mails what a run complains of, systemd does not
+                what = "nobody is told when a run fails: set urls or healthcheck in a [notify] table"
+                yield warning("notify", what)
             return
     if (found := _cron()) is not None:
         yield ok("schedule", f"cron runs it: {found}")
@@ -44,6 +51,12 @@ def check() -> Iterator[Finding]:
         yield warning(
             "schedule", "nothing runs it at night", "crontab -e   # add: 30 2 * * * zdiffsync -q run"
         )
+
+
+def _told(config: Config) -> str:
+    told = [f"urls (when: {config.notify.when})"] if config.notify.urls else []
+    told += ["healthcheck"] if config.notify.healthcheck else []
+    return f"{' and '.join(told)} set; zdiffsync notify tries them"
 
 
 def _cron() -> Path | None:

@@ -4,7 +4,7 @@ Rule: looks into the catalog and at ZFS only; a missing catalog is not made.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import humanize
@@ -16,17 +16,19 @@ from zdiffsync.config.config import Config
 from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ToolError
 from zdiffsync.external import zfs
+from zdiffsync.maintain.run_record import load_record
 from zdiffsync.model.text import local, plural
 from zdiffsync.store.repository import remembered
 
 _STALE = timedelta(hours=48)
 
 
-def check(config: Config) -> Iterator[Finding]:
-    """Yield what is found of points and of what stays of old ones."""
+def check(config: Config, known: frozenset[str]) -> Iterator[Finding]:
+    """Yield what is found of points and of what stays of old ones; `known`: ids of all repositories."""
     for name, trip in sorted(Tripped(config.state).all().items()):
         what = f"{name} is not backed up since {trip.since}: {trip.found}"
         yield fail("tripwire", what, f"zdiffsync run --accept-changes {shlex.quote(trip.accept)}")
+    yield from _runs(config)
     path = config.state / "catalog.sqlite"
     if not config.dataset:
         return
@@ -34,11 +36,28 @@ def check(config: Config) -> Iterator[Finding]:
         yield warning("points", "there is no catalog yet", "zdiffsync run   # or zdiffsync rebuild")
         return
     with Catalog(path) as catalog:
-        yield from _points(config, catalog)
+        yield from _points(config, catalog, known)
 
 
-def _points(config: Config, catalog: Catalog) -> Iterator[Finding]:
-    repository = remembered(config.state / "repository")
+def _runs(config: Config) -> Iterator[Finding]:
+    record = load_record(config.state)
+    if record.error is not None:
+        yield fail(
+            "run", f"the last run, of {_local(record.started)}, failed: {record.error}", "zdiffsync run"
+        )
+    elif record.failures:
+        what = (
+            f"the last {plural(record.failures, 'run')} ended with failures, now exit code {record.exit_code}"
+        )
+        yield fail("run", what, "zdiffsync run")
+    for name, dataset in sorted(record.datasets.items()):
+        if dataset.failures and dataset.last is not None and dataset.failing_since is not None:
+            since = _local(dataset.failing_since)
+            yield fail("run", f"{name} fails since {since}: {dataset.last.message}", "zdiffsync run")
+
+
+def _points(config: Config, catalog: Catalog, known: frozenset[str]) -> Iterator[Finding]:
+    own = remembered(config.state / "repository")
     for item in config.dataset:
         try:
             found = zfs.datasets(item.name, recursive=item.recursive)
@@ -49,9 +68,13 @@ def _points(config: Config, catalog: Catalog) -> Iterator[Finding]:
                 points = catalog.points_of(dataset.guid, config.host)
                 yield _last(dataset.name, points)
                 unfinished = catalog.journal.unfinished(dataset.name)
-                needed = {each.guid for each in (points[-1:] if points else [])}
-                needed |= {unfinished.guid} if unfinished else set()
-                yield from _snapshots(dataset.name, needed, repository, last=points[-1] if points else None)
+                last = points[-1] if points else None
+                needed = {each.guid for each in (last, unfinished) if each is not None}
+                yield from _snapshots(zfs.snapshots(dataset.name), needed, own, known - {own}, last=last)
+
+
+def _local(seconds: int) -> str:
+    return local(seconds * 10**9)
 
 
 def _last(dataset: str, points: list[Point]) -> Finding:
@@ -68,17 +91,21 @@ def _last(dataset: str, points: list[Point]) -> Finding:
 
 
 def _snapshots(
-    dataset: str, needed: set[int], repository: str | None, *, last: Point | None
+    there: Sequence[zfs.Snapshot],
+    needed: set[int],
+    own: str | None,
+    others: frozenset[str | None],
+    *,
+    last: Point | None,
 ) -> Iterator[Finding]:
-    there = zfs.snapshots(dataset)
     if last is not None and last.guid not in {each.guid for each in there}:
         yield warning("snapshots", f"{last.snapshot} of the last point is gone: the next run makes a base")
     for each in there:
-        if not each.owner or each.guid in needed:
+        if not each.owner or each.guid in needed or each.owner in others:
             continue
         name = shlex.quote(each.name)
         fix = f"zfs release {hold_tag(each.owner)} {name}; zfs destroy {name}"
-        if each.owner == repository:
+        if each.owner == own:
             yield warning("snapshots", f"{each.name} is left over; the next run tries to destroy it", fix)
         else:
             what = f"{each.name} was made for another repository ({each.owner[:8]}); if that is given up"

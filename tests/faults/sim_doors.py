@@ -21,7 +21,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from zdiffsync.backup import commit, run, snapshots, stopwatch, sync, tripped
 from zdiffsync.backup.uploader import Uploader
 from zdiffsync.bases import bases
-from zdiffsync.catalog import database
+from zdiffsync.catalog import sqlite
 from zdiffsync.cli import forget
 from zdiffsync.external import rclone_env, restic, tree, zfs, zfs_diff, zfs_send
 from zdiffsync.maintain import prune
@@ -95,7 +95,7 @@ def _share_statements(patch: pytest.MonkeyPatch) -> None:
     """Let all engines know the statements that one has built: half of a tiny run is building them."""
     shared: dict[Any, Any] = {}
     patch.setattr(
-        database, "create_engine",
+        sqlite, "create_engine",
         lambda *args, **keys: create_engine(*args, **keys, execution_options={"compiled_cache": shared}),
     )  # fmt: skip
     patch.setattr(SQLiteDialect_pysqlite, "__eq__", lambda self, other: type(self) is type(other))

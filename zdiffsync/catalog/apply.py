@@ -7,12 +7,23 @@ one transaction.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    insert,
+    select,
+    update,
+)
 
+from zdiffsync.catalog.database import ContradictionError, JsonEach, database_of
 from zdiffsync.catalog.prepared import Prepared
 from zdiffsync.catalog.schema import (
     Base,
@@ -61,6 +72,8 @@ def apply_manifest(
     iterator = iter(items)
     header = next(iterator)
     assert isinstance(header, Header), "read_manifest yields the header first"
+    if database_of(connection).repository not in {None, header.repository}:
+        raise CatalogError(f"point {header.point} is of another repository than the catalog; run again")
     if connection.execute(select(PointRow.id).where(PointRow.key == header.point)).first():
         return
     chain = _chain_id(connection, header)
@@ -76,13 +89,13 @@ def apply_manifest(
                 return
             assert not isinstance(item, Header), "read_manifest yields one header"
             writer.add(item)
-    except CatalogError as error:
-        if isinstance(error.__cause__, sqlite3.IntegrityError):
-            raise IntegrityError(
-                f"the manifest of point {header.point} contradicts itself or another: {error.__cause__}"
-            ) from error
-        raise
+    except ContradictionError as error:
+        raise _contradiction(header.point, str(error.__cause__).splitlines()[0]) from error
     raise CatalogError(f"manifest of point {header.point} has no end")
+
+
+def _contradiction(point: str, why: str) -> IntegrityError:
+    return IntegrityError(f"the manifest of point {point} contradicts itself or another: {why}")
 
 
 def empty_chain(connection: Connection, chain: str) -> dict[str, int]:
@@ -112,7 +125,7 @@ def _chain_id(connection: Connection, header: Header) -> int:
             "restic": header.restic, "base_ns": header.base_ns, "excludes": header.excludes,
         }  # fmt: skip
         key = connection.execute(insert(ChainRow).values(values)).inserted_primary_key
-        assert key is not None, "SQLite returns the new row's id"
+        assert key is not None, "databases return the new row's id"
         return int(key[0])
     before = select(PointRow.id).where(PointRow.chain == found, PointRow.sequence == header.first - 1)
     if found is None or connection.execute(before).first() is None:
@@ -211,6 +224,8 @@ class _Writer:
                     **span, "parent": record.parent, "name": record.name, "child": record.child,
                 }  # fmt: skip
             case LinksRecord():
+                if len(set(record.names)) < len(record.names):
+                    raise _contradiction(self._point, "two names of an object are the same")
                 return {
                     **common, "zfs_object": record.zfs_object, "generation": record.generation,
                     "names": record.names,
@@ -223,14 +238,20 @@ def _span(row: type[DirentRow] | type[VersionRow], *same: ColumnElement[bool]) -
     return Prepared(update(row).where(*still).values(until=bindparam("since")))
 
 
-def _insert(row: type[Base], columns: str, how: str = "") -> Prepared:
-    statement = insert(row).prefix_with(how) if how else insert(row)
-    return Prepared(statement, columns.split())
+def _insert(row: type[Base], columns: str) -> Prepared:
+    return Prepared(insert(row), columns.split())
+
+
+def _insert_packs() -> Prepared:
+    # Manifests made anew name all packs they need, whoever else does.
+    columns = ("key", "chain", "size", "sha256")
+    values = select(*(bindparam(name, type_=PackRow.__table__.c[name].type) for name in columns))
+    unknown = values.where(~exists().where(PackRow.key == bindparam("key")))
+    return Prepared(insert(PackRow).from_select(columns, unknown))
 
 
 def _among(row: _Numbered) -> Prepared:
-    # SQLite takes a list of any length as JSON.
-    numbers = select(func.json_each(bindparam("numbers")).table_valued("value").c.value)
+    numbers = select(cast(JsonEach(bindparam("numbers")).table_valued("value").c.value, BigInteger))
     return Prepared(select(row.number).where(row.chain == bindparam("chain"), row.number.in_(numbers)))
 
 
@@ -253,8 +274,7 @@ _ENDED: dict[type[Record], Prepared] = {
     ),
 }
 _INSERTED: dict[type[Record], Prepared] = {
-    # Manifests made anew name all packs they need, whoever else does.
-    PackRecord: _insert(PackRow, "key chain size sha256", "OR IGNORE"),
+    PackRecord: _insert_packs(),
     ContentRecord: _insert(
         ContentRow,
         "chain number sequence size digest windowed pack offset length source source_path depth",

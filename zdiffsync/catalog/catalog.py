@@ -5,7 +5,7 @@ Rule: everything in it but the journal can be made again from the manifests.
 
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from sqlalchemy.orm import Session as SqlSession
 
 from zdiffsync.catalog.apply import apply_manifest, empty_chain, remove_chain
-from zdiffsync.catalog.database import open_engine
+from zdiffsync.catalog.database import Database, open_engine
 from zdiffsync.catalog.holders import Holders
 from zdiffsync.catalog.journal import Journal
 from zdiffsync.catalog.records import manifest_records
@@ -29,19 +29,16 @@ from zdiffsync.catalog.schema import (
     PointRow,
     VersionRow,
 )
+from zdiffsync.catalog.sqlite import SqliteFile
 from zdiffsync.catalog.timeline import ChainRows
 from zdiffsync.catalog.upkeep import Upkeep
 from zdiffsync.catalog.values import row_entry
 from zdiffsync.catalog.view import PointView
-from zdiffsync.errors import CatalogError
 from zdiffsync.format.manifest import Header, Record, Summary
 from zdiffsync.model.entry import Entry
 from zdiffsync.store.names import ManifestName
 
 Manifest = Iterable[Header | Record | Summary]
-
-# Digests lead to pages all over the file: 16 MiB of it are kept, and as much is written at once.
-_FOR_CHANGES = ("cache_size = -16384", "wal_autocheckpoint = 4096")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,28 +100,26 @@ class Pack:
 
 
 class Catalog:
-    """One catalog file. A context manager; closes its connections on leaving."""
+    """A catalog in a file or another database. A context manager; closes its connections on leaving.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._engine = open_engine(path)
-        self.journal = Journal(self._engine)
+    The journal is of one host alone: beside a catalog that others share it has a file of its own.
+    """
+
+    def __init__(self, place: Path | Database, journal: Path | None = None) -> None:
+        self._database = SqliteFile(place) if isinstance(place, Path) else place
+        with ExitStack() as stack:
+            self._engine = open_engine(self._database)
+            stack.callback(self._engine.dispose)
+            local = self._engine if journal is None else open_engine(SqliteFile(journal))
+            stack.callback(local.dispose)
+            self.journal = Journal(local)
+            self._close = stack.pop_all().close
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._engine.dispose()
-
-    def settle(self) -> None:
-        """Have everything in the one file, so that it can be moved.
-
-        Closing would leave the rest beside it, without a word, when the disk is full. Raises CatalogError.
-        """
-        with self._engine.connect() as connection:
-            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
-        if busy:
-            raise CatalogError(f"catalog {self._path} is in use; run again")
+        self._close()
 
     def apply(self, items: Manifest, revision: int = 0) -> None:
         """Take in one manifest; see catalog.apply. Raises ChainError, CatalogError, IntegrityError."""
@@ -146,14 +141,9 @@ class Catalog:
         with self._changing() as connection:
             remove_chain(connection, chain)
 
-    @contextmanager
-    def _changing(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            for pragma in _FOR_CHANGES:
-                connection.exec_driver_sql(f"PRAGMA {pragma}")
-            # Before looking what is there: another process may be taking it in, too.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
+    def _changing(self) -> AbstractContextManager[Connection]:
+        # Before looking what is there: another process may be taking it in, too.
+        return self._database.changing(self._engine)
 
     def points(self, dataset: str | None = None) -> list[Point]:
         """Return all points, oldest first."""
@@ -267,9 +257,18 @@ class Catalog:
     def packed_bytes(self, point: Point) -> int:
         """Return the bytes of all packs in the point's chain: the size of its increments."""
         with self._engine.connect() as connection:
-            return connection.execute(
+            total = connection.execute(
                 select(func.coalesce(func.sum(PackRow.size), 0)).where(PackRow.chain == point.chain_id)
-            ).scalar_one()
+            )
+            return int(total.scalar_one())  # a sum is a Decimal in some databases
+
+
+@contextmanager
+def renewed(place: Path | Database, journal: Path | None = None) -> Iterator[Catalog]:
+    """Open an empty catalog, or one begun before, that takes the place of another when the body is done."""
+    database = SqliteFile(place) if isinstance(place, Path) else place
+    with database.renewed() as new, Catalog(new, journal) as catalog:
+        yield catalog
 
 
 def _point(row: PointRow, chain: ChainRow) -> Point:

@@ -1,98 +1,124 @@
-"""Opening the catalog file: SQLite in WAL mode, private to its owner, of a schema we know.
+"""Where a catalog lies: what any database must be able to do for it, and opening one.
 
+The databases are catalog.sqlite and catalog.postgresql; nothing else knows how they differ.
 Rule: a catalog of a newer version is refused, an older one emptied: the manifests have it all.
-SQLite's errors become ours here.
 """
 
-import os
-import sqlite3
-from collections.abc import Callable
-from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, Self
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
+from sqlalchemy.sql.functions import GenericFunction
 
-from zdiffsync.catalog.schema import VERSION, Base
-from zdiffsync.errors import CatalogError
-
-_PATIENCE = 10  # seconds to wait for other processes
-_PAUSE = 0.01
+from zdiffsync.catalog.schema import VERSION
+from zdiffsync.errors import CatalogError, ConfigError
 
 
-def open_engine(path: Path) -> Engine:
-    """Open or create the catalog at `path`; whatever SQLite then refuses is a CatalogError too.
+class Database(Protocol):
+    """A place for one catalog.
+
+    `dialect` writes statements whose parameters the driver takes by name. `repository` is the id of the only
+    one whose points may stand here, None where that is for others to know.
+    """
+
+    @property
+    def dialect(self) -> Dialect: ...  # noqa: D102 - see above
+
+    @property
+    def repository(self) -> str | None: ...  # noqa: D102 - see above
+
+    def __str__(self) -> str:
+        """Name it in messages, without secrets."""
+
+    def engine(self) -> Engine:
+        """Return what connects to it; reading needs no transaction. Raises CatalogError."""
+
+    def changing(self, engine: Engine) -> AbstractContextManager[Connection]:
+        """Open a transaction beside which there is no other; what it leaves by an error is undone."""
+
+    def version(self, connection: Connection) -> int:
+        """Return the version of the tables that are there, 0 when they are not all there."""
+
+    def empty(self, connection: Connection) -> None:
+        """Make all tables anew, of today's version."""
+
+    def explained(self, error: BaseException) -> CatalogError | None:
+        """Return what the driver raised as an error of ours, None when it is not the driver's."""
+
+    def renewed(self) -> AbstractContextManager[Self]:
+        """Give a place that takes this one's once the body has filled and closed it."""
+
+
+class ContradictionError(CatalogError):
+    """Rows were refused because there are others they cannot stand beside."""
+
+
+class JsonEach(GenericFunction[Any]):
+    """The values of a list, of any length, given as JSON."""
+
+    name = "json_each"
+    inherit_cache = True
+
+
+def shared_catalog(url: str, repository: str) -> Database:
+    """Return the place of a repository's catalog on a PostgreSQL server; `repository` is its id.
+
+    Raises ConfigError when the URL is none, or the driver is missing.
+    """
+    try:
+        from zdiffsync.catalog.postgresql import PostgresqlSchema  # noqa: PLC0415 - its driver may be missing
+    except ImportError as error:
+        raise ConfigError(
+            "the catalog is to be on a PostgreSQL server, but its driver psycopg is missing; "
+            "install it with pip install 'zdiffsync[postgresql]'"
+        ) from error
+    return PostgresqlSchema(url, repository)
+
+
+def open_engine(database: Database) -> Engine:
+    """Open or create the catalog in `database`; whatever that then refuses is a CatalogError too.
 
     Raises CatalogError naming what to do.
     """
+    engine = connected(database)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise CatalogError(
-            f"cannot open the catalog {path}: {error.strerror}; set state_dir or run as root"
-        ) from error
-    # A URL written out breaks on ? and %; how many threads read at once is for the callers to bound.
-    engine = create_engine(URL.create("sqlite", database=str(path)), max_overflow=-1)
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "handle_error", _translator(path))
-    try:
-        with engine.begin() as connection:
-            _bring_up(connection, path)
+        _bring_up(engine, database)
     except BaseException:
         engine.dispose()
         raise
     return engine
 
 
-def _bring_up(connection: Connection, path: Path) -> None:
-    if _version(connection) == VERSION:
-        return  # writes nothing, so a reader never waits for a run
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # all or nothing, and one process at a time
-    version = _version(connection)
-    if version == VERSION:
-        return  # another process was faster, and has perhaps put points into it already
-    if version > VERSION:
-        raise CatalogError(
-            f"catalog {path} has version {version}, this zdiffsync knows {VERSION}; upgrade zdiffsync"
-        )
-    Base.metadata.drop_all(connection)
-    Base.metadata.create_all(connection)
-    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+def connected(database: Database) -> Engine:
+    """Return an engine whose errors are ours, and whose connections know their database."""
+    engine = database.engine()
+    engine.update_execution_options(database=database)
 
-
-def _version(connection: Connection) -> int:
-    return int(connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in (f"busy_timeout={_PATIENCE * 1000}", "synchronous=NORMAL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    end = monotonic() + _PATIENCE
-    while True:  # on changing the mode SQLite does not wait for other processes by itself
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            break
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > end:
-                raise
-            sleep(_PAUSE)
-    cursor.close()
-
-
-def _translator(path: Path) -> Callable[[ExceptionContext], None]:
     def translate(context: ExceptionContext) -> None:
-        if isinstance(context.original_exception, sqlite3.DatabaseError):
-            raise explained(path, context.original_exception) from context.original_exception
+        error = database.explained(context.original_exception)
+        if error is not None and not context.is_pre_ping:  # a lost connection is made anew before its use
+            raise error from context.original_exception
 
-    return translate
+    event.listen(engine, "handle_error", translate)
+    return engine
 
 
-def explained(path: Path, error: sqlite3.DatabaseError) -> CatalogError:
-    """Return what SQLite said of the catalog at `path` as an error of ours."""
-    if isinstance(error, sqlite3.OperationalError):
-        return CatalogError(
-            f"cannot use the catalog {path}: {error}; check its permissions and the free space"
-        )
-    return CatalogError(f"catalog {path} is damaged ({error}); delete it, it is made again from the remote")
+def database_of(connection: Connection) -> Database:
+    """Return the database that a connection of an engine of ours leads to."""
+    found: Database = connection.get_execution_options()["database"]
+    return found
+
+
+def _bring_up(engine: Engine, database: Database) -> None:
+    with engine.connect() as connection:
+        if database.version(connection) == VERSION:
+            return  # writes nothing, so a reader never waits for a run
+    with database.changing(engine) as connection:  # all or nothing, and one process at a time
+        version = database.version(connection)
+        if version == VERSION:
+            return  # another process was faster, and has perhaps put points into it already
+        if version > VERSION:
+            raise CatalogError(
+                f"catalog {database} has version {version}, this zdiffsync knows {VERSION}; upgrade zdiffsync"
+            )
+        database.empty(connection)

@@ -31,7 +31,7 @@ class UnfinishedRun:
 
 
 class Journal:
-    """The two journal tables of a catalog."""
+    """The two journal tables, in a file of this host."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

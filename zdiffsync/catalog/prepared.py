@@ -1,24 +1,19 @@
-"""Statements that one run asks a million times, without SQLAlchemy between them and SQLite.
+"""Statements that one run asks a million times, without SQLAlchemy between them and the driver.
 
 SQLAlchemy takes ten times longer to pass a statement on than SQLite to answer it. Rule: SQLAlchemy builds
 them, so they follow the schema, and they run in its connection's transaction; errors are translated as its
 own are.
 """
 
-import sqlite3
 from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Select
-from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.sql.dml import UpdateBase
 
-from zdiffsync.catalog.database import explained
-
-_NAMED = dialect(paramstyle="named")
+from zdiffsync.catalog.database import Database, database_of
 
 
 class Prepared:
@@ -28,10 +23,14 @@ class Prepared:
         self, statement: Select[*tuple[Any, ...]] | UpdateBase, columns: Sequence[str] | None = None
     ) -> None:
         self._statement, self._columns = statement, columns
+        self._compiled: dict[str, str] = {}
 
-    @cached_property
-    def _sql(self) -> str:
-        return str(self._statement.compile(dialect=_NAMED, column_keys=self._columns))
+    def _sql(self, database: Database) -> str:
+        dialect = database.dialect
+        if dialect.name not in self._compiled:
+            compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
+            self._compiled[dialect.name] = str(compiled)
+        return self._compiled[dialect.name]
 
     @cached_property
     def _row(self) -> Any:
@@ -40,25 +39,21 @@ class Prepared:
 
     def ask(self, connection: Connection, values: Mapping[str, object]) -> list[Any]:
         """Return the rows, columns by their names. Raises CatalogError."""
+        database = database_of(connection)
         try:
-            found = _driver(connection).execute(self._sql, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise _explained(connection, error) from error
+            found = _cursor(connection).execute(self._sql(database), values).fetchall()
+        except Exception as error:
+            raise database.explained(error) or error from error
         return list(map(self._row._make, found))
 
     def run(self, connection: Connection, rows: Iterable[Mapping[str, object]]) -> None:
         """Carry it out for every row. Raises CatalogError."""
+        database = database_of(connection)
         try:
-            _driver(connection).executemany(self._sql, rows)
-        except sqlite3.DatabaseError as error:
-            raise _explained(connection, error) from error
+            _cursor(connection).executemany(self._sql(database), rows)
+        except Exception as error:
+            raise database.explained(error) or error from error
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection), "the catalog is SQLite's"
-    return driver
-
-
-def _explained(connection: Connection, error: sqlite3.DatabaseError) -> Exception:
-    return explained(Path(connection.engine.url.database or ""), error)
+def _cursor(connection: Connection) -> Any:
+    return connection.connection.driver_connection.cursor()  # type: ignore[union-attr]  # open, so there is one

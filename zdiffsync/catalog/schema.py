@@ -7,16 +7,18 @@ Rule: rows grow with changes, never with files. An unchanged file of the base ha
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-VERSION = 3
+VERSION = 4
 
 
 class Base(DeclarativeBase):
     """Maps Python types to columns."""
 
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this plain dict
+        # 64 bits everywhere; SQLite's have them anyway, and number new rows only under this name.
+        int: BigInteger().with_variant(Integer, "sqlite"),
         bytes: LargeBinary,
         dict[str, Any]: JSON,
         list[str]: JSON,
@@ -65,7 +67,9 @@ class ObjectRow(Base):
     __tablename__ = "object"
     __table_args__ = (
         Index("object_identity", "chain", "zfs_object", "generation"),
-        Index("object_base_path", "chain", "base_path"),
+        Index("object_base_path", "chain", "base_path").ddl_if(dialect="sqlite"),
+        # The other kind takes 2,704 bytes there, and a path may be longer.
+        Index("object_base_path_hash", "base_path", postgresql_using="hash").ddl_if(dialect="postgresql"),
     )
 
     chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
@@ -167,11 +171,13 @@ class LinkRow(Base):
     """The ledger: one path of an object that has, or once had, several names."""
 
     __tablename__ = "link"
+    __table_args__ = (Index("link_object", "chain", "zfs_object", "generation"),)
 
-    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"), primary_key=True)
-    zfs_object: Mapped[int] = mapped_column(primary_key=True)
-    generation: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[bytes] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    chain: Mapped[int] = mapped_column(ForeignKey("chain.id"))
+    zfs_object: Mapped[int]
+    generation: Mapped[int]
+    name: Mapped[bytes]
 
 
 class RunRow(Base):

@@ -115,7 +115,7 @@ class Upkeep:
             .outerjoin(used, used.c.pack == PackRow.key)
         )
         for row in self._connection.execute(statement):
-            yield PackUse(row.key, row.of, row.size, row.used)
+            yield PackUse(row.key, row.of, row.size, int(row.used))  # a sum is a Decimal in some databases
 
     def contents_in(self, chain: int, packs: Sequence[str]) -> Iterator[Held]:
         """Yield the contents that have bytes in these packs, ordered by where their blob lies."""

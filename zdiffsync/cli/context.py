@@ -7,8 +7,8 @@ looking at points opens the remote only for what no cache holds.
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.cli.failures import told
 from zdiffsync.cli.progress import bars
 from zdiffsync.config.config import Config, default_path, load, load_all
+from zdiffsync.config.opening import catalog_path, open_catalog
 from zdiffsync.model.progress import ProgressFactory
 
 if TYPE_CHECKING:
@@ -131,14 +132,12 @@ class App:
 
     @property
     def catalog_path(self) -> Path:
-        """The catalog's file."""
-        return self.config.state / "catalog.sqlite"
+        """See config.opening."""
+        return catalog_path(self.config)
 
-    @contextmanager
-    def catalog(self) -> Iterator[Catalog]:
+    def catalog(self) -> AbstractContextManager[Catalog]:
         """Open the catalog alone."""
-        with Catalog(self.catalog_path) as catalog:
-            yield catalog
+        return open_catalog(self.config)
 
     # What follows needs nearly all there is; to list points it is not even imported.
 

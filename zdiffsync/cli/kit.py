@@ -11,8 +11,8 @@ from datetime import datetime
 import click
 
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.cli.opening import open_configured
 from zdiffsync.config.config import Config
+from zdiffsync.config.opening import open_configured
 from zdiffsync.external.rclone_env import shown
 from zdiffsync.store.repository import FORMAT, remembered
 

@@ -5,7 +5,7 @@ only for what no cache holds.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.cli.context import App
 from zdiffsync.config.config import Config
+from zdiffsync.config.opening import open_configured
 from zdiffsync.external.restic import Restic
 from zdiffsync.restore.contents import FetchBlob
 from zdiffsync.restore.local import LocalSnapshots
 from zdiffsync.restore.packs import RangedPacks
 from zdiffsync.store.object_cache import ObjectCache
 from zdiffsync.store.remote import LazyRepository
-from zdiffsync.store.repository import Repository, open_repository
+from zdiffsync.store.repository import Repository
 from zdiffsync.store.secret import Secret
 
 
@@ -75,16 +76,6 @@ class Reading:
     fetch: FetchBlob
     store: LazyRepository
     local: LocalSnapshots
-
-
-def open_configured(config: Config) -> AbstractContextManager[Repository]:
-    """Open the repository that the configuration names; raises what `open_repository` raises."""
-    password = Secret.from_file(Path(config.password_file))
-    return open_repository(
-        config.remote, password,
-        transfers=config.transfers, bwlimit=config.bwlimit, memory=config.state / "repository",
-        options=config.rclone_options,
-    )  # fmt: skip
 
 
 def make_restic(config: Config, repository: Repository) -> Restic:

@@ -15,9 +15,9 @@ from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
 from zdiffsync.cli.looking import look_of
-from zdiffsync.cli.opening import open_configured
 from zdiffsync.cli.status_text import host_lines, status_lines
 from zdiffsync.cli.status_values import host_values, status_values
+from zdiffsync.config.opening import open_configured
 from zdiffsync.errors import ExitCode, UsageError, ZdiffsyncError
 from zdiffsync.external.rclone_env import shown
 from zdiffsync.maintain.fleet import look_at_hosts

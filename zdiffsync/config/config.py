@@ -85,6 +85,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tpslimit: Annotated[float, msgspec.Meta(gt=0)] | None = None
     bwlimit: str | None = None
     cache_size: str | int = "1GiB"
+    catalog: str | None = None
     keep: KeepConfig | None = None
     prune_grace: str | int = "20h"
     prune_max_unused: float = 0.1

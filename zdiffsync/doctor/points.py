@@ -13,6 +13,7 @@ from zdiffsync.backup.snapshots import hold_tag
 from zdiffsync.backup.tripped import Tripped
 from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.config.config import Config
+from zdiffsync.config.opening import catalog_path, open_catalog
 from zdiffsync.doctor.finding import Finding, fail, ok, warning
 from zdiffsync.errors import ToolError
 from zdiffsync.external import zfs
@@ -29,13 +30,12 @@ def check(config: Config, known: frozenset[str]) -> Iterator[Finding]:
         what = f"{name} is not backed up since {trip.since}: {trip.found}"
         yield fail("tripwire", what, f"zdiffsync run --accept-changes {shlex.quote(trip.accept)}")
     yield from _runs(config)
-    path = config.state / "catalog.sqlite"
     if not config.dataset:
         return
-    if not path.exists():
+    if not catalog_path(config).exists():
         yield warning("points", "there is no catalog yet", "zdiffsync run   # or zdiffsync rebuild")
         return
-    with Catalog(path) as catalog:
+    with open_catalog(config) as catalog:
         yield from _points(config, catalog, known)
 
 

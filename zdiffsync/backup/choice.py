@@ -1,7 +1,7 @@
 """Base or increment: what the next point of a dataset has to be, and why.
 
-Rule: an increment only where the last point's own snapshot is still there; the reason for a base
-always stands in the report.
+Rule: an increment only where the last point's own snapshot is still there, by its guid, under whatever name;
+the reason for a base always stands in the report.
 """
 
 import secrets
@@ -12,6 +12,7 @@ from zdiffsync.backup.excludes import Excludes
 from zdiffsync.backup.session import Session
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.catalog.journal import UnfinishedRun
+from zdiffsync.errors import ZfsError
 from zdiffsync.external import zfs
 
 
@@ -19,6 +20,7 @@ from zdiffsync.external import zfs
 class Choice:
     """Where the next point goes. `parent` is the snapshot to compare with, None for a base.
 
+    `last` is the last point of the dataset, or for its first one that of a dataset it shares a snapshot with.
     `finished_base` is the restic snapshot that a broken-off run had already finished; `reread`: the new base
     must read all files, since the one before may lack some.
     """
@@ -43,14 +45,34 @@ class Choice:
 
 
 def choose(
-    session: Session, dataset: str, last: Point | None, excludes: Excludes, *, now_ns: int, force: bool
+    session: Session,
+    dataset: zfs.Dataset,
+    last: Point | None,
+    excludes: Excludes,
+    *,
+    now_ns: int,
+    force: bool,
 ) -> Choice:
     """Decide on the point after `last`; `now_ns` is the new snapshot's time."""
+    if last is None:
+        return _first(session, dataset)
     reason = _reason_for_base(session, last, excludes, now_ns, force=force)
     if reason is None:
-        assert last is not None, "the first point of a dataset has a reason to be a base"
-        return _increment(dataset, last)
+        return _increment(dataset.name, last)
     return replace(_base(last, reason), reread=_is_distrusted(session, last))
+
+
+def _first(session: Session, dataset: zfs.Dataset) -> Choice:
+    """Begin with a dataset. What it shares with another spares reading files: one received, or a clone."""
+    points = [point for point in session.catalog.points() if point.host == session.host]
+    there = {snapshot.guid for snapshot in zfs.lineage(dataset.name)}
+    kin = next((point for point in reversed(points) if point.guid in there), None)
+    reason = "first point of this dataset"
+    if kin is not None:
+        reason += f", which shares snapshot {kin.snapshot.partition('@')[2]} with {kin.dataset}"
+    elif any(point.dataset == dataset.name for point in points):
+        reason += ", which is another than the one that had its name before"
+    return replace(_base(kin, reason), reread=_is_distrusted(session, kin))
 
 
 def choose_again(dataset: str, last: Point | None, run: UnfinishedRun) -> Choice:
@@ -67,15 +89,21 @@ def _base(last: Point | None, reason: str) -> Choice:
 def _increment(dataset: str, last: Point) -> Choice:
     parent = zfs.find_snapshot(dataset, last.guid)
     if parent is None:
-        return _base(last, f"snapshot {last.snapshot} of the last point is gone")
-    return Choice(last.chain, last.sequence + 1, last, parent, None)
+        gone = "is gone: destroyed, or rolled back past"
+        return _base(last, f"snapshot {last.snapshot} of the last point {gone}")
+    if parent.dataset == dataset:
+        return Choice(last.chain, last.sequence + 1, last, parent, None)
+    now = f"after zfs promote the last point's snapshot is {parent.name}"
+    try:
+        zfs.mountpoint(parent.dataset)
+    except ZfsError as error:
+        return _base(last, f"{now}, and {error}")
+    return Choice(last.chain, last.sequence + 1, last, parent, now)
 
 
 def _reason_for_base(
-    session: Session, last: Point | None, excludes: Excludes, now_ns: int, *, force: bool
+    session: Session, last: Point, excludes: Excludes, now_ns: int, *, force: bool
 ) -> str | None:
-    if last is None:
-        return "first point of this dataset"
     if force:
         return "asked for"
     if last.excludes != excludes.digest:

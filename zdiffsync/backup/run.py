@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from time import monotonic
 
 from zdiffsync.backup.base import make_base, preview_base
@@ -148,7 +149,7 @@ class NightlyRun:
         )  # fmt: skip
         self._session.catalog.journal.begin(run)
         try:
-            self._point(dataset, snapshot, plan.excludes, choice, accepted=self._accept)
+            self._point(dataset, snapshot, plan.excludes, choice, accepted=self._accepts(dataset))
         except UnusualChangesError as error:
             self._tripped.add(dataset.name, str(error), plan.name)
             self._stopped(dataset, plan, error.finding)
@@ -172,7 +173,7 @@ class NightlyRun:
                 step = Step(header, choice.last, choice.parent, snapshot, plan.excludes)
                 report, finding = preview_increment(self._session, step)
             self._report.points.append(report)
-            if finding is not None and not self._accept:
+            if finding is not None and not self._accepts(dataset):
                 self._stopped(dataset, plan, finding)
         finally:
             self._snapshots.forgo(dataset, snapshot)
@@ -180,7 +181,7 @@ class NightlyRun:
     def _choose(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, excludes: Excludes) -> Choice:
         last = self._last_point(dataset)
         now_ns = snapshot.created * 10**9
-        return choose(self._session, dataset.name, last, excludes, now_ns=now_ns, force=self._force_base)
+        return choose(self._session, dataset, last, excludes, now_ns=now_ns, force=self._force_base)
 
     def _finish_interrupted(self, dataset: zfs.Dataset, excludes: Excludes) -> None:
         """Commit what a broken-off run of this dataset had begun, if its snapshots are still there."""
@@ -213,7 +214,8 @@ class NightlyRun:
             report = make_base(self._session, header, snapshot, excludes, choice, accepted=accepted)
         else:
             step = Step(header, choice.last, choice.parent, snapshot, excludes)
-            report = make_increment(self._session, step, accepted=accepted)
+            made = make_increment(self._session, step, accepted=accepted)
+            report = replace(made, reason=choice.reason)
         self._report.points.append(report)
         self._tripped.clear(dataset.name)
         self._snapshots.tidy(dataset)
@@ -230,6 +232,9 @@ class NightlyRun:
             base_ns=None if choice.sequence else snapshot.created * 10**9, excludes=excludes.digest,
             tags=self._tags, keep=self._keep,
         )  # fmt: skip
+
+    def _accepts(self, dataset: zfs.Dataset) -> bool:
+        return self._accept or self._last_point(dataset) is None  # a first point has no changes
 
     def _last_point(self, dataset: zfs.Dataset) -> Point | None:
         points = self._session.catalog.points_of(dataset.guid, self._session.host)

@@ -133,6 +133,8 @@ def _chain_id(connection: Connection, header: Header) -> int:
             f"point {header.first} of chain {header.chain} has no predecessor in the catalog; "
             "delete the catalog, it is made again from the remote"
         )
+    renamed = update(ChainRow).where(ChainRow.id == found).values(dataset=header.dataset)
+    connection.execute(renamed)  # the chain goes by the name its dataset had last
     return found
 
 

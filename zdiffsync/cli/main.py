@@ -26,6 +26,7 @@ _COMMANDS = (
     "init", "doctor",
     "run", "status", "points", "ls", "find", "history", "diff", "cat", "restore", "mount", "check",
     "repair", "forget", "prune", "rebuild", "kit", "web", "schedule", "notify",
+    "safe-to-destroy",
 )  # fmt: skip
 
 
@@ -42,7 +43,8 @@ class _Commands(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"zdiffsync.cli.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"zdiffsync.cli.{module}"), module)
         return command
 
 

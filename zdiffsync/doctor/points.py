@@ -70,7 +70,10 @@ def _points(config: Config, catalog: Catalog, known: frozenset[str]) -> Iterator
                 unfinished = catalog.journal.unfinished(dataset.name)
                 last = points[-1] if points else None
                 needed = {each.guid for each in (last, unfinished) if each is not None}
-                yield from _snapshots(zfs.snapshots(dataset.name), needed, own, known - {own}, last=last)
+                if last is not None and zfs.find_snapshot(dataset.name, last.guid) is None:
+                    what = f"{last.snapshot} of the last point is gone: the next run makes a base"
+                    yield warning("snapshots", what)
+                yield from _snapshots(zfs.snapshots(dataset.name), needed, own, known - {own})
 
 
 def _local(seconds: int) -> str:
@@ -95,11 +98,7 @@ def _snapshots(
     needed: set[int],
     own: str | None,
     others: frozenset[str | None],
-    *,
-    last: Point | None,
 ) -> Iterator[Finding]:
-    if last is not None and last.guid not in {each.guid for each in there}:
-        yield warning("snapshots", f"{last.snapshot} of the last point is gone: the next run makes a base")
     for each in there:
         if not each.owner or each.guid in needed or each.owner in others:
             continue

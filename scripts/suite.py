@@ -118,6 +118,7 @@ class Runner:
         return [
             "scripts/zfs-lab",
             *(["--host"] if self.on_host else ["--timeout", str(LAB_SECONDS)]),
+            *(["--systemd"] if any("systemd" in file for file in group.files) and not self.on_host else []),
             *command,
         ]
 

@@ -38,6 +38,7 @@ class Job:
     env: dict[str, str]
     modules: list[str]  # kernel modules in the order to load them
     visible: list[str]  # directories of this machine that a fresh tmpfs must not hide
+    systemd: bool = False  # whether systemd becomes process 1, over an /etc and /var of the lab's own
 
 
 def send(fd: int, kind: Kind, payload: bytes = b"") -> None:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 import tty
 from pathlib import Path
 
@@ -26,9 +27,11 @@ from frames import Job, Kind, receive, send, write_all
 
 LINE = "/dev/ttyS1"
 FRESH = (Path("/run"), Path("/mnt"), Path("/dev/shm"))  # noqa: S108 - mount points of a fresh tmpfs each
+OWN = Path("/run/zfs-lab")  # what is written to /etc and /var of a lab with systemd
 CHUNK = 64 * 1024  # bytes: as much as a pipe holds
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
+MS_REC, MS_SHARED = 0x4000, 0x100000
 SYS_FINIT_MODULE = 313  # x86_64; user-mode Linux runs nowhere else here
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +49,8 @@ def main() -> None:
     job = Job(**json.loads(frame[1]))
     try:
         prepare(job)
+        if job.systemd:
+            boot_systemd(job.env)
         code = run(job, line)
     except OSError as error:
         send(line, Kind.FAILED, str(error).encode())
@@ -78,6 +83,32 @@ def prepare(job: Job) -> None:
     for module in modules:
         check(libc.syscall(SYS_FINIT_MODULE, module, b"", 0), "cannot load an OpenZFS module")
         os.close(module)
+
+
+def boot_systemd(env: dict[str, str]) -> None:
+    """Have systemd become process 1, with a journal and nothing else; return, in a child, once it is up."""
+    for place in ("etc", "var"):
+        upper, work = (OWN / place / part for part in ("upper", "work"))
+        for folder in (upper, work):
+            folder.mkdir(parents=True)
+        mount("overlay", Path("/", place), f"lowerdir=/{place},upperdir={upper},workdir={work}")
+    mount("cgroup2", Path("/sys/fs/cgroup"))
+    check(libc.mount(None, b"/", None, MS_REC | MS_SHARED, None), "cannot share mounts")
+    units = Path("/etc/systemd/system")
+    for wanted in Path("/usr/lib/systemd/system").glob("*.target.wants/*"):
+        if not wanted.name.startswith("systemd-journald"):
+            (units / wanted.name).unlink(missing_ok=True)
+            (units / wanted.name).symlink_to("/dev/null")
+    (units / "zfs-lab.target").write_text("[Unit]\nWants=systemd-journald.service\n", encoding="ascii")
+    passed = [f'"{name}={text}"' for name, text in env.items() if name not in {"PATH", "HOME", "TMPDIR"}]
+    config = Path("/etc/systemd/system.conf.d/zfs-lab.conf")
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(f"[Manager]\nDefaultEnvironment={' '.join(passed)}\n", encoding="utf-8")
+    if os.fork():
+        os.execve("/usr/lib/systemd/systemd", ["systemd", "--unit=zfs-lab.target"], {"container": "zfs-lab"})  # noqa: S606
+    os.setsid()
+    while not Path("/run/systemd/private").exists():
+        time.sleep(0.05)
 
 
 def mount(kind: str, target: Path, data: str = "") -> None:

@@ -72,6 +72,7 @@ def arguments() -> argparse.Namespace:
     add("--mem", metavar="SIZE", type=size, default=size("4G"), help="memory, taken when touched (4G)")
     add("--timeout", metavar="SECONDS", type=float, default=0.0, help="end the lab after so long, exit 124")
     add("--env", metavar="K=V", action="append", default=[], help="an environment variable, repeatable")
+    add("--systemd", action="store_true", help="boot systemd first, with an /etc and /var of the lab's own")
     add("--host", action="store_true", help="run CMD on this machine's own ZFS instead")
     add("command", metavar="CMD", nargs=argparse.REMAINDER, help="what to run, with its arguments")
     options = parser.parse_args()
@@ -175,6 +176,7 @@ def job(options: argparse.Namespace, kernel: Kernel) -> Job:
         visible=list(
             dict.fromkeys(map(str, (cwd, CHECKOUT, CACHE, sys.prefix, sys.base_prefix, kernel.folder)))
         ),
+        systemd=options.systemd,
     )
 
 

@@ -19,7 +19,7 @@ from zdiffsync.cli.text import local
 from zdiffsync.config.config import default_path
 from zdiffsync.errors import ToolMissingError
 from zdiffsync.external.rclone_env import config_file
-from zdiffsync.external.systemd import Manager, booted
+from zdiffsync.external.systemd import Manager, booted, moment
 from zdiffsync.schedule.units import NIGHTLY, SERVICE, TIMER, NightlyJob
 
 _TOOLS = ("restic", "setpriv", "zfs")
@@ -99,9 +99,9 @@ class _State:
         )  # fmt: skip
         return cls(
             timer["ActiveState"] == "active",
-            _ns(timer["NextElapseUSecRealtime"]),
-            _ns(service["ExecMainStartTimestamp"]) or _ns(timer["LastTriggerUSec"]),
-            _ns(service["ExecMainExitTimestamp"]),
+            moment(timer["NextElapseUSecRealtime"]),
+            moment(service["ExecMainStartTimestamp"]) or moment(timer["LastTriggerUSec"]),
+            moment(service["ExecMainExitTimestamp"]),
             service["ActiveState"] in {"active", "activating", "deactivating"},
             service["Result"],
             int(service["ExecMainStatus"]),
@@ -134,11 +134,6 @@ class _State:
 
     def _failure(self) -> str:
         return f"exit code {self.exit_code}" if self.result == "exit-code" else self.result
-
-
-def _ns(shown: str) -> int | None:
-    """Return what systemd shows as '@' and seconds since 1970 in ns."""
-    return int(shown.removeprefix("@")) * 10**9 if shown.startswith("@") else None
 
 
 def _time(time_ns: int | None) -> str:

@@ -21,9 +21,7 @@ def run_hook(command: str, environment: Mapping[str, str], timeout: float) -> tu
     """
     # A file and not a pipe: a process that is left in the background would keep a pipe open.
     with TemporaryFile() as output:
-        fd = output.fileno()
-        script = f"exec >>/dev/fd/{fd} 2>&1\n{command}"
-        with start_tool(["sh", "-c", script], env=environment, pass_fds=(fd,)) as child:
+        with start_tool(["sh", "-c", command], env=environment, output=output.fileno()) as child:
             try:
                 code = child.wait(timeout)
                 failure = None if code == 0 else _ended(code)

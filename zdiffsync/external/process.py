@@ -177,10 +177,12 @@ def start_tool(
     stdin: bool = False,
     pass_fds: Sequence[int] = (),
     umask: int = -1,
+    output: int = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a tool with pipes for its output; leaving the body ends it and closes them.
 
-    For the other two functions, and for tools that serve while the body runs.
+    `output`: a descriptor that takes both streams instead. For the other two functions, and for tools that
+    serve while the body runs.
     Raises ToolMissingError, ToolError.
     """
     command = [_find("setpriv"), "--pdeathsig", "TERM", "--", _find(argv[0]), *argv[1:]]
@@ -190,8 +192,8 @@ def start_tool(
             env={**os.environ, **(env or {}), "LC_ALL": "C.UTF-8"},
             cwd=cwd,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
             pass_fds=pass_fds,
             umask=umask,

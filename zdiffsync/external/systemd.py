@@ -8,6 +8,7 @@ import pwd
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +23,15 @@ _LINGERING = Path("/var/lib/systemd/linger")
 def booted() -> bool:
     """Return whether systemd runs this machine (sd_booted(3))."""
     return Path("/run/systemd/system").is_dir()
+
+
+def moment(shown: str) -> int | None:
+    """Return a time that `Manager.show` gave in ns since 1970, None where there is none."""
+    _weekday, _, time = shown.removesuffix(" UTC").partition(" ")
+    try:
+        return int(datetime.fromisoformat(f"{time}+00:00").timestamp()) * 10**9
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +91,9 @@ class Manager:
         return True
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """Return properties of a unit, times as '@' and seconds since 1970 or empty. Raises ToolError."""
-        names = [f"--property={','.join(properties)}", "--timestamp=unix"]
-        lines = os.fsdecode(self._systemctl("show", *names, unit).stdout).splitlines()
+        """Return properties of a unit as systemd words them; see `moment` for times. Raises ToolError."""
+        shown = self._systemctl("show", f"--property={','.join(properties)}", unit).stdout
+        lines = os.fsdecode(shown).splitlines()
         return dict(line.partition("=")[::2] for line in lines)
 
     def lingers(self) -> bool:
@@ -91,7 +101,9 @@ class Manager:
         return not self.user or (_LINGERING / pwd.getpwuid(os.getuid()).pw_name).exists()
 
     def _systemctl(self, *arguments: str) -> Completed:
-        done = run_tool(["systemctl", "--user" if self.user else "--system", *arguments], timeout=_TIMEOUT)
+        scope = "--user" if self.user else "--system"
+        # Not every version has --timestamp=unix, and none has it for all times: see `moment`.
+        done = run_tool(["systemctl", scope, *arguments], timeout=_TIMEOUT, env={"TZ": "UTC"})
         if done.returncode:
             words = " ".join(os.fsdecode(done.stderr).split()) or f"exit code {done.returncode}"
             raise ToolError(f"systemctl {' '.join(arguments)} failed: {words}")

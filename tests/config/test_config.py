@@ -27,6 +27,7 @@ DEFAULTS = {
     "base_when_increments_exceed": 0.5, "given_transfers": None, "tpslimit": None, "bwlimit": None,
     "cache_size": "1GiB", "keep": None, "prune_grace": "20h", "prune_max_unused": 0.1,
     "tripwire": TripwireConfig(), "hooks": HooksConfig(), "notify": NotifyConfig(),
+    "metrics_file": None, "stale_after": "36h", "catalog": None,
 }  # fmt: skip
 
 
@@ -62,6 +63,7 @@ def test_every_key_can_be_set(config):
         'exclude = ["*.o"]\nhost = "h"\nstate_dir = "~/s"\nstaging_dir = "~/t"\nstaging_space = 1000\n'
         'pack_size = "1M"\nlarge_file = "2.5k"\nmax_delta_depth = 0\nupload_rate = "1T"\nbase_every = "2w"\n'
         'preset = "s3"\ntpslimit = 5\nbase_when_increments_exceed = 2\ntransfers = 1\nbwlimit = "8M"\n'
+        'metrics_file = "/m"\nstale_after = "2d"\ncatalog = "postgresql://h/c"\n'
         'cache_size = "10G"\nprune_grace = "2d"\nprune_max_unused = 0\n[keep]\nlast = 3\n'
         "[tripwire]\nenabled = false\n[hooks]\nafter_run = 'true'\n[notify]\nwhen = 'always'\n"
         '[[dataset]]\nname = "a/b c"\nrecursive = true\nexclude = ["x"]\n[[dataset]]\nname = "d"\n'

@@ -111,6 +111,8 @@ def test_a_dataset_has_its_own_rules_for_what_to_keep_or_those_for_all(config):
          "unknown key 'recursiv' in a [[dataset]] table; did you mean 'recursive'?"),
         (NEEDED + "[[dataset]]\nname = 'a'\nqqq = true",
          "unknown key 'qqq' in a [[dataset]] table; known keys: name, recursive, exclude"),
+        (NEEDED + "[[dataset]]\nname = 'a'\nsnapshots = ''", "snapshots: write what stands behind the @"),
+        (NEEDED + "[[dataset]]\nname = 'a'\nsnapshots = ['z_*', 'a@b']", "snapshots: write what"),
         (NEEDED + "[keep]\ndayly = 1", "unknown key 'dayly' in a keep table; did you mean 'daily'?"),
         (NEEDED + "[[dataset]]\nname = 'a'\nkeep = {zzz = 1}",
          "unknown key 'zzz' in a keep table; known keys: last, hourly, daily"),

@@ -90,6 +90,8 @@ class NightlyRun:
                     with self._failures_of(dataset.name):
                         self._finish_interrupted(dataset, plan.excludes)
             taken = self._found(covered, plan) if plan.snapshots else self._snapshots.take(covered)
+            if make == self._dataset:
+                self._tidy_others(covered, taken)
             for dataset, snapshot in taken:
                 bar.note(dataset.name)
                 with self._failures_of(dataset.name):
@@ -135,11 +137,19 @@ class NightlyRun:
                     self._report.not_covered.append((dataset.name, f"has no snapshot named {patterns}"))
                 elif last is not None and newest.createtxg <= last.createtxg:
                     self._report.nothing_new.append(NothingNew(dataset.name, newest.name, last.key))
-                    self._snapshots.tidy(dataset)
                 else:
                     self._snapshots.hold(newest)
                     found.append((dataset, newest))
         return found
+
+    def _tidy_others(
+        self, covered: Sequence[zfs.Dataset], taken: Sequence[tuple[zfs.Dataset, zfs.Snapshot]]
+    ) -> None:
+        done = {dataset.guid for dataset, _ in taken}
+        for dataset in covered:
+            if dataset.guid not in done:
+                with self._failures_of(dataset.name):
+                    self._snapshots.tidy(dataset)
 
     def _dataset(self, dataset: zfs.Dataset, snapshot: zfs.Snapshot, plan: DatasetPlan) -> None:
         choice = self._choose(dataset, snapshot, plan.excludes)

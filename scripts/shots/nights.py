@@ -135,24 +135,29 @@ def sh(*argv: str | os.PathLike[str]) -> None:
 
 
 def name_remote(home: Path) -> None:
-    """Let rclone know the directory below `home` as the remote `cloud:`."""
-    os.environ |= {"RCLONE_CONFIG_CLOUD_TYPE": "alias", "RCLONE_CONFIG_CLOUD_REMOTE": str(home / "cloud")}
+    """Let rclone know a directory below `home` as the remote `cloud:`."""
+    file = home / "rclone.conf"
+    file.write_text(f"[cloud]\ntype = alias\nremote = {home}/cloud\n")
+    os.environ["RCLONE_CONFIG"] = str(file)
 
 
-def show(home: Path, words: Sequence[str], *more: str) -> None:
+def show(home: Path, words: Sequence[str], *more: str, answers: Sequence[str] = ()) -> None:
     """Run zdiffsync in a terminal; what it says there goes to a file for pictures.py, below the command.
 
-    `more` are options that are not shown, for the folders on this machine are not those of a reader's.
+    `more` are options that are not shown, for the folders on this machine are not those of a reader's;
+    `answers` are typed where it asks.
     """
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (50, 100))
     argv: list[str | os.PathLike[str]] = [PROGRAM, "-c", home / "config.toml", "--no-progress", *words, *more]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=end, stderr=end)
+    process = subprocess.Popen(argv, stdin=end, stdout=end, stderr=end)
     os.close(end)
-    said = b""
+    said, typed = b"", iter(answers)
     with suppress(OSError):  # how Linux tells that the other end is closed
         while part := os.read(terminal, 1 << 16):
             said += part
+            if said.endswith(b": ") and (answer := next(typed, None)) is not None:
+                os.write(terminal, f"{answer}\n".encode())
     os.close(terminal)
     if process.wait():
         sys.stderr.write(f"{argv}: exit code {process.returncode}\n{said.decode()}")
@@ -184,11 +189,10 @@ def main(home: Path) -> None:
         sh("zfs", "create", dataset)
     household = Household(Path("/mnt/tank"))
     household.fill()
-    names = [part for dataset in DATASETS for part in ("--dataset", dataset)]
     sh("hostname", HOST)
     name_remote(home)
     (home / "cloud").mkdir(parents=True)
-    show(home, ("init", "--remote", "cloud:backup", *names), "--state-dir", str(home / "state"))
+    show(home, ("init",), "--state-dir", str(home / "state"), answers=("2 3 4", "1", "", "", "", ""))
     config = home / "config.toml"  # for pictures.py, which does not run on that host
     config.write_text(f'host = "{HOST}"\n{config.read_text()}')
     for number in range(NIGHTS + 1):

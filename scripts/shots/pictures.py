@@ -72,7 +72,7 @@ def pages(config: Path) -> list[Page]:
         Page("dataset", "/dataset?name=tank/home", 900),
         Page("browse", f"/browse?point={point}&path={folder}", 620),
         Page("versions", thesis, 520),
-        Page("search", "/search?q=lease*", 560),
+        Page("search", "/search?q=ben/*budget*", 560),
         Page("phone", "/dataset?name=tank/home", 844, 390, dark=True),
     ]
 

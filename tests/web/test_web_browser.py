@@ -83,7 +83,7 @@ def test_a_deleted_file_is_found(driver, address, downloads):
     driver.find_element(By.CSS_SELECTOR, ".top input").send_keys("PLAN", Keys.ENTER)
     (row,) = driver.find_elements(By.CSS_SELECTOR, "tbody tr")
     assert "docs/plan.txt" in row.text
-    assert "deleted" in row.text
+    assert "gone" in row.text
     row.find_element(By.CSS_SELECTOR, ".acts a").click()
     assert saved(downloads, "plan.txt") == b"a plan\n"
     follow(driver, "docs/plan.txt")

@@ -7,7 +7,7 @@ import pytest
 from mounted_world import World
 from web_world import make_points
 from zdiffsync.cli.context import make_app as make_context
-from zdiffsync.cli.looking import look_of
+from zdiffsync.config.looking import look_of
 from zdiffsync.maintain.status_look import look_at
 from zdiffsync.web.app import make_app
 from zdiffsync.web.gate import Gate

@@ -13,7 +13,7 @@ from pathlib import Path
 from zdiffsync.backup.report import RunReport
 from zdiffsync.backup.session import DatasetPlan, Session
 from zdiffsync.cli.context import App
-from zdiffsync.cli.looking import look_of
+from zdiffsync.config.looking import look_of
 from zdiffsync.errors import RemoteError, ZdiffsyncError
 from zdiffsync.maintain.remote_size import is_due, measure
 from zdiffsync.maintain.run_recorder import RunRecorder

@@ -14,9 +14,9 @@ from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.cli.looking import look_of
 from zdiffsync.cli.status_text import host_lines, status_lines
 from zdiffsync.cli.status_values import host_values, status_values
+from zdiffsync.config.looking import look_of
 from zdiffsync.config.opening import open_configured
 from zdiffsync.errors import ExitCode, UsageError, ZdiffsyncError
 from zdiffsync.external.rclone_env import shown

@@ -25,7 +25,7 @@ def web(app: App, port: int, address: str, *, expose: bool, no_local: bool) -> N
         raise ToolMissingError(
             "the web page needs Flask; install it with: pipx inject zdiffsync flask (or pip install flask)"
         ) from error
-    from zdiffsync.cli.looking import look_of  # noqa: PLC0415
+    from zdiffsync.config.looking import look_of  # noqa: PLC0415
     from zdiffsync.maintain.status_look import look_at  # noqa: PLC0415
     from zdiffsync.web.source import Source  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ def check(config: Config) -> Iterator[Finding]:
     """Yield what is found of the remote and of the repository."""
     where = shown(config.remote)
     try:
-        found = probe(config.remote, patience=_PATIENCE)
+        found = probe(config.remote, patience=_PATIENCE, options=config.rclone_options)
     except ToolMissingError:
         return  # said by doctor.tools
     except ZdiffsyncError as error:
@@ -86,7 +86,11 @@ def _repository(config: Config) -> Iterator[Finding]:
         return  # said by doctor.files
     try:
         with open_repository(
-            config.remote, password, patience=_PATIENCE, memory=memory if remembered(memory) else None
+            config.remote,
+            password,
+            patience=_PATIENCE,
+            memory=memory if remembered(memory) else None,
+            options=config.rclone_options,
         ) as repository:
             yield ok("repository", f"{repository.identifier}, format {FORMAT}; the password opens it")
             yield from _locks(repository)

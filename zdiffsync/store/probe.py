@@ -5,7 +5,7 @@ others is touched, and what was written is deleted again, whatever happens.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from typing import Any
 
 from zdiffsync.errors import ObjectMissingError, RemoteError, ToolStalledError, ZdiffsyncError
 from zdiffsync.external.rclone_daemon import RcloneDaemon
-from zdiffsync.external.rclone_env import PLAIN, plain_setup
+from zdiffsync.external.rclone_env import NO_OPTIONS, PLAIN, plain_setup
 from zdiffsync.external.rclone_read import cat, read_chunks
 from zdiffsync.external.rclone_remotes import Abilities, abilities, free_space
 
@@ -59,13 +59,20 @@ class Probe:
         return next((step for step in self.steps if step.problem and step.name != "delete"), None)
 
 
-def probe(remote: str, *, patience: float = 60.0, told: Callable[[str], None] = lambda _step: None) -> Probe:
-    """Try `remote` (as in the configuration). `patience`: seconds that one step may take, uploads apart.
+def probe(
+    remote: str,
+    *,
+    patience: float = 60.0,
+    options: Mapping[str, str] = NO_OPTIONS,
+    told: Callable[[str], None] = lambda _step: None,
+) -> Probe:
+    """Try `remote` (as in the configuration). `patience`: seconds that one step may take.
 
-    `told` hears the name of each step as it begins. Raises RemoteError when the remote cannot be reached or
-    nothing can be written; ConfigError, ToolMissingError.
+    `options`: variables of rclone's, as in `plain_setup`. `told` hears the name of each step as it begins.
+    Raises RemoteError when the remote cannot be reached or nothing can be written; ConfigError,
+    ToolMissingError.
     """
-    daemon = RcloneDaemon(plain_setup(remote, patience=patience))
+    daemon = RcloneDaemon(plain_setup(remote, patience=patience, options=options))
     try:
         return _Prober(daemon, told).run()
     finally:

@@ -1,4 +1,4 @@
-"""What `status` and the metrics look at, from the configuration. Rule: makes a Look of it, nothing else."""
+"""What `status`, the metrics and `doctor` look at. Rule: makes a Look of the configuration, nothing else."""
 
 from zdiffsync.config.config import Config
 from zdiffsync.external.rclone_env import shown

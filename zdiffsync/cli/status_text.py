@@ -17,7 +17,10 @@ _COLOURS = {
     "ok": "green", "incomplete": "yellow", "late": "red", "failing": "red", "tripped": "red",
     "not covered": "yellow", "never": "yellow", "running": "cyan",
 }  # fmt: skip
-_SIGNS = {"point": "+", "failed": "x", "tripped": "!", "not_covered": "-", "nothing_new": "="}
+_SIGNS = {
+    "point": ("+", "point"), "failed": ("x", "failed"), "tripped": ("!", "tripped"),
+    "not_covered": ("-", "not covered"), "nothing_new": ("=", "nothing new"),
+}  # fmt: skip
 _HEAD = ("DATASET", "STATE", "LAST POINT", "AGE", "POINTS", "DEPTH", "NEXT BASE")
 _HOSTS_HEAD = ("DATASET", "STATE", "LAST POINT", "AGE", "POINTS", "PACKS")
 
@@ -104,7 +107,7 @@ def _together(told: Iterable[Told]) -> Iterator[Told]:
 def _of_dataset(each: DatasetStatus, status: Status) -> Iterator[Told]:
     colour = _COLOURS[each.state]
     if each.is_new:
-        yield each.dataset, "is new; the next run makes its first base", None
+        yield each.dataset, "new; the first base comes with the next run", None
     elif each.state == "failing" and each.record.failures > 1:
         since = local((each.record.failing_since or 0) * 10**9)
         why = "" if each.why == status.record.error else f": {each.why}"
@@ -145,8 +148,9 @@ def _details(each: DatasetStatus, now_ns: int) -> Iterator[tuple[str, str]]:
     if each.oldest_ns is not None:
         yield "points", f"{each.points:,} since {local(each.oldest_ns)}, {size(each.packed)} in packs"
     if each.record.attempts:
-        signs = " ".join(_SIGNS[attempt.outcome] for attempt in each.record.attempts)
-        yield "runs", f"{signs}  (+ point, x failed, ! tripped, - not covered, = nothing new)"
+        signs = " ".join(_SIGNS[attempt.outcome][0] for attempt in each.record.attempts)
+        used = {_SIGNS[attempt.outcome] for attempt in each.record.attempts}
+        yield "runs", f"{signs}  ({', '.join(' '.join(sign) for sign in sorted(used))})"
 
 
 def _whole(status: Status) -> Iterator[tuple[str, str]]:
@@ -162,8 +166,8 @@ def _whole(status: Status) -> Iterator[tuple[str, str]]:
         yield "last run", "none is on record"
     if record.remote is not None:
         found = record.remote
-        parts = f"{size(found.bases)} of bases, {size(found.others)} of packs and manifests"
-        yield "remote", f"{size(found.total)}, {parts}, measured {local(found.at * 10**9)}"
+        parts = f"bases {size(found.bases)}, packs and manifests {size(found.others)}"
+        yield "remote", f"{size(found.total)} ({parts}) on {local(found.at * 10**9)}"
     yield "checked", _checked(status.checked)
 
 

@@ -57,20 +57,17 @@ def _row(cells: Sequence[Cell], widths: Sequence[int], align: str) -> list[str]:
     alone = [] if len(first[0]) <= widths[0] else [_styled(*first)]
     shown = [("", None) if alone else first, *rest]
     filled = [_padded(*each) for each in zip(shown, widths, align, strict=True)]
-    while filled and not filled[-1].strip():
-        filled.pop()
-    return [*alone, _GAP.join(filled)]
+    return [*alone, _GAP.join(filled).rstrip()]
 
 
 def _padded(cell: Cell, width: int, side: str) -> str:
     text, colour = cell
-    if not text:
-        return " " * width
-    return _styled(text.rjust(width) if side == "r" else text.ljust(width), colour)
+    space = " " * (width - len(text))
+    return space + _styled(text, colour) if side == "r" else _styled(text, colour) + space
 
 
 def _styled(text: str, colour: str | None) -> str:
-    return text if colour is None else click.style(text, fg=colour)
+    return text if colour is None or not text else click.style(text, fg=colour)
 
 
 def hanging(

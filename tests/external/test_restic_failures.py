@@ -135,6 +135,20 @@ def test_the_users_own_restic_settings_and_odd_paths_do_not_matter(
     assert opened(place, restic_binary, rclone_program=str(program)).exists()
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", None])
+def test_rclone_keeps_the_local_time_that_its_timetable_is_in(
+    one_place, one_restic, tmp_path, monkeypatch, zone
+):
+    monkeypatch.delenv("TZ", raising=False)
+    if zone is not None:
+        monkeypatch.setenv("TZ", zone)
+    program, told = tmp_path / "rclone", tmp_path / "told"
+    program.write_text(f'#!/bin/sh\necho "${{TZ-none}}" >{told}\nexec {find_rclone()} "$@"\n')
+    program.chmod(0o700)
+    assert opened(one_place, one_restic, rclone_program=str(program)).exists()
+    assert told.read_text() == f"{zone or 'none'}\n"
+
+
 def test_an_interrupted_base_leaves_nothing_running_and_is_made_again(one_place, one_restic, tmp_path):
     tree = files(tmp_path / "tree", a=os.urandom(12 * MIB), b=b"b")
     slow = opened(one_place, one_restic, bwlimit="2M")

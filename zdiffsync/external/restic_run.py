@@ -182,7 +182,9 @@ class ResticRunner:
     def _argv(self, arguments: Sequence[str | bytes]) -> list[str | bytes]:
         self.version()
         # restic reads this as a line of CSV first, then splits the value like a shell.
-        options = ["-o", f"\"rclone.program='{self._rclone or find_rclone()}'\""]
+        zone = f"'TZ={os.environ['TZ']}'" if "TZ" in os.environ else "-u TZ"
+        # rclone's timetable for bandwidth is in local time, and restic itself runs in UTC.
+        options = ["-o", f"\"rclone.program=env {zone} '{self._rclone or find_rclone()}'\""]
         if self._transfers is not None:
             options += ["-o", f"rclone.connections={self._transfers}"]
         return [self._binary, *options, *arguments]

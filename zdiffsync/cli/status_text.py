@@ -117,7 +117,7 @@ def _of_dataset(each: DatasetStatus, status: Status) -> Iterator[Told]:
     if each.interrupted is not None and not each.running:
         yield each.dataset, f"a run broke off at {each.interrupted}; the next one finishes it", None
     if each.snapshot_there is False and each.last is not None:
-        gone = f"the snapshot of the last point is gone ({each.last.snapshot}), so the next one costs more"
+        gone = f"the snapshot of the last point is gone ({each.last.snapshot}), so the next one is a base"
         yield each.dataset, gone, None
     if lately := _lately(each.record.attempts):
         yield each.dataset, lately, None

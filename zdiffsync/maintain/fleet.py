@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from zdiffsync.backup.snapshots import last_points
 from zdiffsync.catalog.catalog import Catalog, Point
 from zdiffsync.maintain.status import State, by_age
 
@@ -40,7 +41,7 @@ def look_at_hosts(catalog: Catalog, now_ns: int, stale_after: timedelta) -> list
 def _dataset(
     host: str, points: Sequence[Point], packed: dict[int, int], now_ns: int, stale_after: timedelta
 ) -> HostDataset:
-    last = max(points, key=lambda point: point.createtxg)
+    [last] = last_points(points).values()
     state, why = by_age(last, now_ns, stale_after)
     size = sum(packed.get(chain, 0) for chain in {point.chain_id for point in points})
     return HostDataset(host, last.dataset, state, why, last, len(points), size)

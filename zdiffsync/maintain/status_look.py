@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zdiffsync.backup.choice import increments_limit
+from zdiffsync.backup.snapshots import last_points
 from zdiffsync.backup.tripped import Trip, Tripped
 from zdiffsync.catalog.catalog import Catalog, Pack, Point
 from zdiffsync.errors import CatalogError, ExitCode, NoSuchDatasetError, ZdiffsyncError
@@ -172,7 +173,7 @@ class _Looking:
     def _dataset(self, name: str) -> DatasetStatus:
         record = self._record.datasets.get(name, DatasetRecord())
         points = self._points_of(name, record)
-        last = max(points, key=lambda point: point.createtxg, default=None)
+        last = next(iter(last_points(points).values()), None)
         state, why = self._judge(name, record, last)
         unfinished = self._catalog.journal.unfinished(name)
         return DatasetStatus(

@@ -38,7 +38,7 @@ def repository(tmp_path_factory):
     )
     tools = home / "bin"
     tools.mkdir()
-    for tool in "restic", "setpriv":
+    for tool in "restic", "setpriv", "env":
         found = shutil.which(tool, path=f"{os.environ['PATH']}:{cache}/bin")
         (tools / tool).symlink_to(found)
     with pytest.MonkeyPatch.context() as patch:

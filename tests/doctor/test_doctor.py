@@ -6,6 +6,8 @@ import os
 import pytest
 
 from zdiffsync.cli.main import invoke
+from zdiffsync.errors import RemoteError
+from zdiffsync.external.rclone_daemon import RcloneDaemon
 from zdiffsync.store.probe import probe
 from zdiffsync.store.repository import create_repository
 from zdiffsync.store.secret import Secret
@@ -97,6 +99,28 @@ def test_another_password_and_a_newer_format(sick):
     assert "upgrade zdiffsync" in sick.found()[0]["repository"][1]
     mark.unlink()
     assert sick.found()[0]["repository"][2] == "zdiffsync init"
+
+
+def test_a_remote_where_nothing_can_be_deleted_and_the_bases_are_gone(sick, monkeypatch):
+    call = RcloneDaemon.call
+
+    def refuse(daemon, command, **parameters):
+        if command == "operations/deletefile":
+            raise RemoteError("operations/deletefile: AccessDenied")
+        return call(daemon, command, **parameters)
+
+    monkeypatch.setattr(RcloneDaemon, "call", refuse)
+    bad = sick.found()[0]
+    assert bad["remote"][0] == "warning"
+    assert "nothing can be deleted there" in bad["remote"][1]
+    assert "restic folder is gone" in bad["repository"][1], "create_repository alone makes none"
+
+
+def test_a_state_directory_of_another_user(sick):
+    (sick.state / "lock").touch()
+    os.chown(sick.state / "lock", 65534, 65534)
+    bad = sick.found()[0]
+    assert bad["state"][::2] == ("fail", f"chown -R $(id -un) {sick.state}   # as root")
 
 
 def test_a_remote_that_is_gone_and_one_that_nobody_serves(sick):

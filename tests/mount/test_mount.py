@@ -14,6 +14,7 @@ import pytest
 from mounted_world import expected_path
 from mounts import COMMAND, is_dead, wait_for
 from oracle import states
+from zdiffsync.external.fuse import dead_mounts
 
 
 def sh(*argv, expect=0):
@@ -178,6 +179,7 @@ def test_what_a_killed_mount_leaves_is_cleaned_by_the_next(world, mount):
     mounted.process.kill()
     mounted.process.wait()
     assert is_dead(mounted.directory)
+    assert str(mounted.directory) in dead_mounts()
     if rclone is not None:
         wait_for(lambda: not Path(f"/proc/{rclone}").exists(), "the end of rclone")
     again = mount(world, directory=mounted.directory)

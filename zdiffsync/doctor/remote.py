@@ -93,7 +93,7 @@ def _repository(config: Config) -> Iterator[Finding]:
             options=config.rclone_options,
         ) as repository:
             yield ok("repository", f"{repository.identifier}, format {FORMAT}; the password opens it")
-            yield from _locks(repository)
+            yield from _restic(repository)
     except (WrongPasswordError, IntegrityError) as error:
         yield fail("repository", str(error), f"install -m 600 YOUR-COPY {config.password_file}")
     except UsageError as error:
@@ -101,9 +101,12 @@ def _repository(config: Config) -> Iterator[Finding]:
         yield fail("repository", str(error).partition("; run")[0], fix)
 
 
-def _locks(repository: Repository) -> Iterator[Finding]:
-    locks = repository.store.plain.sizes("restic/locks")
-    if locks:
+def _restic(repository: Repository) -> Iterator[Finding]:
+    plain = repository.store.plain
+    if plain.size("restic/config") is None:
+        what = "its restic folder is gone or was never made: bases cannot be written or read"
+        yield fail("repository", what, "zdiffsync check   # then look into the remote's trash")
+    elif locks := plain.sizes("restic/locks"):
         what = f"restic holds {plural(len(locks), 'lock')}; the next run removes those of dead processes"
         yield ok("repository", what)
 

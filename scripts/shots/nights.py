@@ -148,7 +148,7 @@ def show(home: Path, words: Sequence[str], *more: str, answers: Sequence[str] = 
     `answers` are typed where it asks.
     """
     terminal, end = pty.openpty()
-    termios.tcsetwinsize(end, (50, 100))
+    termios.tcsetwinsize(end, (50, 110))
     argv: list[str | os.PathLike[str]] = [PROGRAM, "-c", home / "config.toml", "--no-progress", *words, *more]
     process = subprocess.Popen(argv, stdin=end, stdout=end, stderr=end)
     os.close(end)
@@ -192,7 +192,7 @@ def main(home: Path) -> None:
     sh("hostname", HOST)
     name_remote(home)
     (home / "cloud").mkdir(parents=True)
-    show(home, ("init",), "--state-dir", str(home / "state"), answers=("2 3 4", "1", "", "", "", ""))
+    show(home, ("init",), "--state-dir", str(home / "state"), answers=("2 3 4", "1", "", "", "daily=60", ""))
     config = home / "config.toml"  # for pictures.py, which does not run on that host
     config.write_text(f'host = "{HOST}"\n{config.read_text()}')
     for number in range(NIGHTS + 1):

@@ -45,6 +45,7 @@ i {{ width: 12px; height: 12px; border-radius: 50%; background: #484f58; }}
 b {{ margin: 0 auto; padding-right: 52px; font-weight: 600; }}
 pre {{ margin: 0; padding: 18px 22px 22px; font: 13.5px/1.5 "JetBrains Mono", monospace; color: #e1e6ec;
        font-variant-ligatures: none; }}
+em {{ font-style: normal; font-weight: 700; color: #fff; }}
 </style><div><p><i></i><i></i><i></i><b>{title}</b></p><pre>{body}</pre></div>"""
 
 
@@ -97,8 +98,10 @@ def take(driver: Chrome, page: Page, target: Path) -> None:
 def terminal(driver: Chrome, said: Path, target: Path) -> None:
     """Draw a terminal around what a command printed."""
     title, _, text = said.read_text().replace("\r", "").partition("\n")
+    text = text.partition("\nKeep this on paper")[0]  # the recovery sheet would be half of the picture
+    command, _, text = text.partition("\n")
+    body = [f"<em>{escape(command)}</em>"]
     console = Console(record=True, width=400, file=StringIO(), force_terminal=True)
-    body = []
     for line in text.rstrip().splitlines():
         console.print(Text.from_ansi(line), end="", soft_wrap=True)
         body.append(console.export_html(theme=THEME, inline_styles=True, code_format="{code}"))
@@ -115,7 +118,7 @@ def terminal(driver: Chrome, said: Path, target: Path) -> None:
 
 def save(png: bytes, target: Path) -> None:
     """Write a picture with few colours: these have few."""
-    picture = Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture = Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     picture.save(target, optimize=True)
     sys.stdout.write(f"{target.name}: {target.stat().st_size // 1000} kB\n")
 

@@ -30,6 +30,11 @@ class Summary:
         return self.points[-1]
 
     @property
+    def hosts(self) -> int:
+        """How many machines made them: datasets of several may have one name."""
+        return len({point.host for point in self.points})
+
+    @property
     def increments(self) -> int:
         """The increments of the newest chain: how many points build on the last base."""
         return self.last.sequence

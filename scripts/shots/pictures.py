@@ -29,7 +29,7 @@ from browser import COMMAND, chromium, web
 
 WIDTH = 1080
 SCALE = 1.5
-COLOURS = 128
+COLOURS = 256
 THEME = TerminalTheme(
     (22, 27, 34), (225, 230, 236),
     [(72, 79, 88), (255, 123, 114), (86, 211, 134), (227, 179, 65), (121, 192, 255), (210, 168, 255),
@@ -118,7 +118,7 @@ def terminal(driver: Chrome, said: Path, target: Path) -> None:
 
 def save(png: bytes, target: Path) -> None:
     """Write a picture with few colours: these have few."""
-    picture = Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture = Image.open(BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     picture.save(target, optimize=True)
     sys.stdout.write(f"{target.name}: {target.stat().st_size // 1000} kB\n")
 

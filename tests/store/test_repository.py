@@ -110,7 +110,7 @@ class TestMemory:
         with pytest.raises(UsageError, match="has format 3"):
             self.opened(root, memory)
         (root / "zdiffsync.json").unlink()
-        with pytest.raises(UsageError, match="run zdiffsync init"):
+        with pytest.raises(RemoteError, match="is not there; is its disk mounted"):
             self.opened(root, memory)
 
     def test_a_wrong_password_or_a_missing_canary(self, root, memory):

@@ -22,7 +22,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from zdiffsync.errors import IntegrityError, ObjectMissingError, UsageError, WrongPasswordError
+from zdiffsync.errors import IntegrityError, ObjectMissingError, RemoteError, UsageError, WrongPasswordError
 from zdiffsync.external.rclone_env import DATA_FOLDER, NO_OPTIONS, PATIENCE, PLAIN, plain_setup, shown
 from zdiffsync.external.rclone_read import cat
 from zdiffsync.store.recovery_files import store_recovery_files
@@ -105,8 +105,8 @@ def open_repository(
 
     `patience`: seconds until a call that gets no answer fails. `memory`: a file that remembers the id,
     which the mark is held against: with it one rclone does both. `options`: see Store.
-    Raises UsageError when there is no repository or it is of a newer format, WrongPasswordError,
-    IntegrityError when the canary is gone or damaged, RemoteError.
+    Raises UsageError when there is no repository or it is of a newer format, RemoteError also when one that
+    was there before is not, WrongPasswordError, IntegrityError when the canary is gone or damaged.
     """
     opened = partial(
         Store, remote, password, transfers=transfers, bwlimit=bwlimit, patience=patience, options=options
@@ -117,11 +117,11 @@ def open_repository(
             store = stack.enter_context(opened(known))
             with ThreadPoolExecutor(1) as pool:
                 canary = pool.submit(_read_canary, store)
-                identifier, created = _identify(remote, _mark_of(store))
+                identifier, created = _identify(remote, _mark_of(store), known)
                 if identifier == known:
                     _check_canary(remote, canary.result, None)
         else:
-            identifier, created = _identify(remote, _read_mark(remote))
+            identifier, created = _identify(remote, _read_mark(remote), None)
         if identifier != known:
             stack.close()
             store = stack.enter_context(opened(identifier))
@@ -166,7 +166,13 @@ def _mark_of(store: Store) -> bytes | None:
         return None
 
 
-def _identify(remote: str, mark: bytes | None) -> tuple[str, str]:
+def _identify(remote: str, mark: bytes | None, before: str | None) -> tuple[str, str]:
+    """Return id and time of creation; `before` is the id the remote was known by, None for an unknown one."""
+    if mark is None and before is not None:  # an init into the empty mount point would be the wrong advice
+        raise RemoteError(
+            f"the repository that was at {shown(remote)} is not there; is its disk mounted, its account the "
+            f"right one? (no {_MARK})"
+        )
     if mark is None:
         raise UsageError(f"there is no zdiffsync repository at {shown(remote)}; run zdiffsync init")
     try:

@@ -51,12 +51,15 @@ def test_one_that_fails_keeps_none_from_its_turn(call, tmp_path):
     assert call("init")[0] == 0
     (tmp_path / "a/zdiffsync.json").unlink()
     code, out, err = call("prune")
-    assert code == 5
-    assert err.startswith(f"remote home\nzdiffsync: the repository that was at {tmp_path}/a is not there; is ")
+    assert code == 2
+    assert (
+        err
+        == f"remote home\nzdiffsync: there is no zdiffsync repository at {tmp_path}/a; run zdiffsync init\n"
+    )
     assert out.startswith("remote cloud\n0 packs")
     found = json.loads(call("--json", "prune")[1])
-    assert found["exit_code"] == 5
+    assert found["exit_code"] == 2
     assert [(each["remote"], each.get("exit_code")) for each in found["remotes"]] == [
-        ("home", 5), ("cloud", None),
+        ("home", 2), ("cloud", None),
     ]  # fmt: skip
     assert call("--repo", "cloud", "prune")[0] == 0

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from zdiffsync.cli.status_line import StatusLine
+from zdiffsync.cli.status_line import DATASETS, StatusLine
 from zdiffsync.external.sd_notify import heard
 from zdiffsync.model.progress import Progress, ProgressFactory, silent
 
@@ -19,9 +19,11 @@ class TqdmBar:
 
     def __init__(self, label: str, total: int | None, unit: str) -> None:
         sized = unit == "B"
+        self._heads = label == DATASETS  # a line that only says which dataset the bars below are of
         self._bar: tqdm[Any] = tqdm(
             desc=f"{label:>16}", total=total, unit=unit if sized else f" {unit}", unit_scale=True,
             unit_divisor=1024 if sized else 1000, leave=False, dynamic_ncols=True, file=sys.stderr,
+            bar_format="{desc}  [{elapsed}]" if self._heads else None,
         )  # fmt: skip
 
     def advance(self, amount: int) -> None:
@@ -35,7 +37,10 @@ class TqdmBar:
 
     def note(self, text: str) -> None:
         """Show what is being worked on."""
-        self._bar.set_postfix_str(text[-40:])
+        if self._heads:
+            self._bar.set_description_str(f"{text:>16}")
+        else:
+            self._bar.set_postfix_str(text[-40:])
 
     def __enter__(self) -> Self:
         return self

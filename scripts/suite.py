@@ -115,12 +115,10 @@ class Runner:
             command += [test for test in self.tests if test.startswith(f"{file}::")] or [file]
         if not group.zfs:
             return command
-        return [
-            "scripts/zfs-lab",
-            *(["--host"] if self.on_host else ["--timeout", str(LAB_SECONDS)]),
-            *(["--systemd"] if any("systemd" in file for file in group.files) and not self.on_host else []),
-            *command,
-        ]
+        in_lab = ["--timeout", str(LAB_SECONDS)]
+        if any("systemd" in file for file in group.files):  # which never touches this machine's own units
+            return ["scripts/zfs-lab", *in_lab, "--systemd", *command]
+        return ["scripts/zfs-lab", *(["--host"] if self.on_host else in_lab), *command]
 
     def run(self, group: Group) -> int:
         """Run one group, its lines shown as they come; its exit code."""

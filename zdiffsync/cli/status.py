@@ -85,7 +85,7 @@ def _own(app: App, asked: _Asked, now_ns: int, *, may_ask: bool) -> tuple[list[s
         if unknown := set(asked.datasets) - {each.dataset for each in chosen}:
             names = ", ".join(each.dataset for each in found.datasets)
             raise UsageError(f"{min(unknown)} is not backed up; backed up are {names}")
-        found = replace(found, datasets=chosen)
+        found = replace(found, datasets=chosen, former=())
     lines = status_lines(found, now_ns, _width(), detailed=bool(asked.datasets))
     return lines, status_values(found, now_ns), found.is_well
 

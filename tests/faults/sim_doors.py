@@ -26,7 +26,7 @@ from zdiffsync.cli import forget
 from zdiffsync.external import rclone_env, restic, tree, zfs, zfs_diff, zfs_send
 from zdiffsync.maintain import prune
 from zdiffsync.restore import bulk as restore_bulk
-from zdiffsync.store import area, condemned, repository, secret, store
+from zdiffsync.store import area, condemned, repository, secret, store, working
 
 
 def open_doors(patch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def open_doors(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sync, "sleep", lambda _seconds: None)
     for module in run, commit, stopwatch:
         patch.setattr(module, "monotonic", lambda: 0.0)
-    for module in snapshots, condemned, prune, forget, repository, tripped:
+    for module in snapshots, condemned, prune, forget, repository, tripped, working:
         patch.setattr(module, "datetime", _Now)
     patch.setattr(secrets, "token_bytes", lambda count=32: sim.world().draw(count))
     patch.setattr(secrets, "token_hex", lambda count=32: sim.world().draw(count).hex())

@@ -5,6 +5,7 @@ Rule: an object is whole or under a `.partial` name, and never replaced by anoth
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ class SimDaemon:
         full = _full(parameters["fs"], parameters["remote"])
         if command == "operations/deletefile":
             return self._delete(full)
+        if command == "operations/stat":
+            return self._stat(full)
         assert command == "operations/list", command
         what = _reached("list", f"{full}/")
         sizes = sim.world().remote.listed(full)
@@ -109,6 +112,13 @@ class SimDaemon:
             raise ObjectMissingError(f"{full}: directory not found")
         cut = len(_full(parameters["fs"], "x")) - 1
         return {"list": [{"Path": name[cut:], "Size": size} for name, size in sizes.items()]}
+
+    def _stat(self, name: str) -> dict[str, Any]:
+        what = _reached("stat", name)
+        there = sim.world().remote.seen(name) is not None
+        _done(what, "stat")
+        now = datetime.fromtimestamp(sim.world().zfs.clock.now_ns / 1e9, UTC)
+        return {"item": {"ModTime": now.isoformat()} if there else None}
 
     def _delete(self, name: str) -> dict[str, Any]:
         what = _reached("delete", name)

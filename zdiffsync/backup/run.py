@@ -28,6 +28,7 @@ from zdiffsync.errors import CatalogError, ExitCode, RemoteError, ZdiffsyncError
 from zdiffsync.external import zfs
 from zdiffsync.format.manifest import Header
 from zdiffsync.model.progress import Progress
+from zdiffsync.store.working import WorkMark
 
 
 class NightlyRun:
@@ -64,9 +65,13 @@ class NightlyRun:
         """
         started = monotonic()
         sync_catalog(self._session.store.data, self._session.catalog, self._session.progress)
+        mark = WorkMark(self._session.store.data, self._session.settings.state)
+        mark.begin()
         with self._session.progress("datasets", unit="datasets") as bar:
             for plan in plans:
                 self._plan(plan, self._dataset, bar)
+        if not self._session.catalog.journal.under_way():
+            mark.end()
         self._report.seconds = monotonic() - started
         return self._report
 

@@ -82,6 +82,8 @@ def prune_lines(rounds: list[PruneRound]) -> list[str]:
     lines = []
     for each in rounds:
         lines += _plan_lines(each.plan)
+        if each.report and each.report.bases_locked:
+            lines.append("the bases stay until a later prune: another host is working on restic's repository")
         lines += [
             f"damaged, so not written anew: pack {pack}; run zdiffsync check"
             for pack in (each.report.damaged if each.report else ())
@@ -97,6 +99,8 @@ def _plan_lines(plan: PrunePlan) -> list[str]:
     if plan.condemn_packs or plan.condemn_bases:
         things = _things(plan.condemn_packs, plan.condemn_bases, plan.condemn_size)
         lines.append(f"to be deleted by a later prune: {things}")
+    if plan.busy_packs:
+        lines.append(f"left alone while another run is under way: {plural(plan.busy_packs, 'pack')}")
     if plan.rewrite:
         used = sum(use.used for use in plan.rewrite)
         whole = sum(use.size for use in plan.rewrite)

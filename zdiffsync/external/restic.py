@@ -36,6 +36,7 @@ from zdiffsync.model.progress import Progress
 _GROUP = ("--group-by", "host,tags")  # a dataset's path differs in every snapshot
 _LONG = 7 * 86_400.0  # seconds; reading a whole repository through a home uplink takes days
 _RESTORE_STALL = 3600.0
+_PRUNE_ELSEWHERE = 7200.0  # seconds; another host's prune locks the repository as long as it takes
 _SOME_UNREADABLE = 3
 _BLOCK = 1 << 20
 _PACK = re.compile(rb"\bpack ([0-9a-f]{64})\b")
@@ -166,7 +167,9 @@ class Restic:
             options += ["--parent", parent]
         if exclude_file is not None:
             options += ["--exclude-file", str(exclude_file)]
-        return self._runner.unlocking(lambda: self._backup(directory, options, progress, stall))
+        return self._runner.unlocking(
+            lambda: self._backup(directory, options, progress, stall), patience=_PRUNE_ELSEWHERE
+        )
 
     def _backup(
         self, directory: int, options: Sequence[str], progress: Progress, stall: float

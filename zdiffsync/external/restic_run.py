@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TypeVar
 
 import msgspec
@@ -30,6 +31,7 @@ Result = TypeVar("Result")
 OLDEST = (0, 18)
 QUICK = 3600.0  # seconds; restic itself retries a failing remote for a quarter of an hour
 _VERSION_TIMEOUT = 60.0
+_PAUSE = 10.0  # seconds between two tries to get a lock
 NO_REPOSITORY = 10
 _LOCKED, _WRONG_PASSWORD = 11, 12
 _VERSION = re.compile(r"restic (\d+)\.(\d+)(?:\.(\d+))?")
@@ -145,16 +147,24 @@ class ResticRunner:
         with stream_tool(self._argv(arguments), stall=stall, env=self._variables(), cwd=cwd) as running:
             yield running
 
-    def unlocking(self, action: Callable[[], Result]) -> Result:
+    def unlocking(self, action: Callable[[], Result], *, patience: float = 0.0) -> Result:
         """Do something that needs a lock, once more after removing the locks of dead processes.
 
         restic removes only stale locks here: those of ended processes of this host, or half an hour old.
+        Another host's is waited for, at most `patience` seconds.
         """
         try:
             return action()
         except LockedError:
             self.run("unlock")
-            return action()
+        end = monotonic() + patience
+        while True:
+            try:
+                return action()
+            except LockedError:
+                if monotonic() >= end:
+                    raise
+                sleep(_PAUSE)
 
     def failure(self, command: str | bytes, done: Completed) -> ZdiffsyncError:
         """Translate a failed command: a typed error with restic's own last words."""

@@ -20,7 +20,7 @@ from zdiffsync.store.names import ManifestName, current_manifests, parse_manifes
 
 _ATTEMPTS = 3
 _OURS = ("canary",)
-_KNOWN = ("condemned/", "lost/")
+_KNOWN = ("condemned/", "lost/", "working/")
 
 
 @dataclass(slots=True)

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from zdiffsync.backup.session import Session
 from zdiffsync.backup.sync import sync_catalog
 from zdiffsync.catalog.upkeep import PackUse
+from zdiffsync.errors import LockedError
 from zdiffsync.maintain.prune_settings import PruneSettings
 from zdiffsync.maintain.repack import repack
 from zdiffsync.store.condemned import condemn, read_condemned
 from zdiffsync.store.names import pack_name, parse_manifest_name, parse_pack_name
+from zdiffsync.store.working import read_marks
 
 BASE_TAG = "zdiffsync"
 
@@ -24,8 +26,9 @@ class PrunePlan:
     """What `prune` shows, and does; sizes in bytes.
 
     `delete_*`: condemned before, go now. `condemn_*`: nothing refers to them, go by a later prune.
-    `rewrite`: packs that are written anew without what nothing needs. `leftovers`: of broken uploads and
-    merges. `lists`: lists that are done with then.
+    `busy_packs`: left alone while a run is under way that may have uploaded them. `rewrite`: packs that are
+    written anew without what nothing needs. `leftovers`: of broken uploads and merges. `lists`: lists, and
+    marks of runs, that are done with then.
     """
 
     packs: int
@@ -37,6 +40,7 @@ class PrunePlan:
     condemn_packs: tuple[str, ...] = ()
     condemn_size: int = 0
     condemn_bases: tuple[str, ...] = ()
+    busy_packs: int = 0
     rewrite: tuple[PackUse, ...] = ()
     leftovers: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
@@ -54,23 +58,27 @@ class PrunePlan:
 class PruneReport:
     """What was done: bytes of the packs deleted, and of those written anew before and after.
 
-    `damaged` are packs that could not be written anew because they are not what their manifest says.
+    `bases_locked`: no base could be deleted, since another host works on restic's repository. `damaged` are
+    packs that could not be written anew because they are not what their manifest says.
     """
 
     deleted: int
     rewritten_from: int
     rewritten_to: int
     damaged: tuple[str, ...]
+    bases_locked: bool = False
 
 
 def plan_prune(session: Session, settings: PruneSettings) -> PrunePlan:
     """Find out what a prune would do; changes nothing. Raises RemoteError, IntegrityError, ResticError."""
     area = session.store.data
+    # In this order: a run elsewhere sets its mark before it uploads and takes it away after its manifest.
+    there = {parse_pack_name(name): size for name, size in area.sizes("packs").items()}
+    bases = {each.id for each in session.restic.snapshots([BASE_TAG])}
+    since, over = read_marks(area)
     sync_catalog(area, session.catalog, session.progress)
     with session.catalog.upkeep() as upkeep:
         uses = list(upkeep.packs())
-    there = {parse_pack_name(name): size for name, size in area.sizes("packs").items()}
-    bases = {each.id for each in session.restic.snapshots([BASE_TAG])}
     in_work_packs, in_work_bases = session.catalog.journal.in_work()
     loose_packs = there.keys() - {use.pack for use in uses} - in_work_packs
     loose_bases = bases - {point.restic for point in session.catalog.points()} - in_work_bases
@@ -82,6 +90,13 @@ def plan_prune(session: Session, settings: PruneSettings) -> PrunePlan:
     old_packs = {pack for each in old for pack in each.packs} & loose_packs
     old_bases = {base for each in old for base in each.bases} & loose_bases
     fresh_packs = loose_packs - old_packs - young_packs
+    fresh_bases = loose_bases - old_bases - young_bases
+    busy_packs: set[str] = set()
+    if since is not None and settings.grace:
+        made = area.modified(pack_name(pack) for pack in fresh_packs)
+        busy_packs = {parse_pack_name(name) for name, time in made.items() if time >= since}
+        fresh_packs -= busy_packs
+        fresh_bases.clear()  # a base's time is that of its ZFS snapshot, which may be older than the run
     return PrunePlan(
         packs=len(there),
         size=sum(there.values()),
@@ -91,10 +106,11 @@ def plan_prune(session: Session, settings: PruneSettings) -> PrunePlan:
         delete_bases=tuple(sorted(old_bases)),
         condemn_packs=tuple(sorted(fresh_packs)),
         condemn_size=sum(there[pack] for pack in fresh_packs),
-        condemn_bases=tuple(sorted(loose_bases - old_bases - young_bases)),
+        condemn_bases=tuple(sorted(fresh_bases)),
+        busy_packs=len(busy_packs),
         rewrite=_worth_rewriting(session, [use for use in uses if use.pack in there], settings.max_unused),
         leftovers=tuple(sorted([*_superseded(session), *area.partials("")])),
-        lists=tuple(each.name for each in old),
+        lists=(*(each.name for each in old), *over),
     )
 
 
@@ -136,13 +152,17 @@ def execute_prune(session: Session, plan: PrunePlan) -> PruneReport:
     """
     area = session.store.data
     area.delete(plan.leftovers)
+    lists, bases_locked = plan.lists, False
     if plan.delete_bases:
-        session.restic.forget(plan.delete_bases, prune=True)
+        try:
+            session.restic.forget(plan.delete_bases, prune=True)
+        except LockedError:  # another host makes a base, which may take days; a later prune finds the lists
+            lists, bases_locked = (), True
     with session.progress("deleting", len(plan.delete_packs), unit="packs") as bar:
         for pack in plan.delete_packs:
             area.delete([pack_name(pack)])
             bar.advance(1)
-    area.delete(plan.lists)
+    area.delete(lists)
     written, damaged = repack(session, plan.rewrite)
     with session.catalog.upkeep() as upkeep:
         named = {use.pack for use in upkeep.packs()}
@@ -155,4 +175,5 @@ def execute_prune(session: Session, plan: PrunePlan) -> PruneReport:
         rewritten_from=sum(use.size for use in rewritten),
         rewritten_to=written,
         damaged=damaged,
+        bases_locked=bases_locked,
     )

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -87,6 +88,18 @@ class Area:
     def size(self, name: str) -> int | None:
         """Return an object's size in bytes, None when it is not there. Raises RemoteError."""
         return self._daemon.size(self.remote_name, check_name(name))
+
+    def modified(self, names: Iterable[str]) -> dict[str, datetime]:
+        """Return when these objects were made, by the clock of whoever did or of the remote.
+
+        One that is not there is left out. Raises RemoteError.
+        """
+        times = zip(names := list(names), self._each(self._modified, names), strict=True)
+        return {name: time for name, time in times if time is not None}
+
+    def _modified(self, name: str) -> datetime | None:
+        item = self._daemon.call("operations/stat", fs=self.remote_name, remote=check_name(name))["item"]
+        return None if item is None else datetime.fromisoformat(item["ModTime"]).astimezone(UTC)
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`.

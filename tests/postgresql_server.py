@@ -41,8 +41,20 @@ class Server:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    def end_others(self):
+        """End all connections but that of this statement."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+
+    def schemas(self):
+        """The names of all catalogs."""
+        rows = self.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'zdiffsync%'")
+        return [name for (name,) in rows]
+
     def drop_schemas(self):
-        for (name,) in self.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'zdiffsync%'"):
+        for name in self.schemas():
             self.execute(f"DROP SCHEMA {name} CASCADE")
 
 

@@ -76,9 +76,9 @@ def apply_manifest(
         raise CatalogError(f"point {header.point} is of another repository than the catalog; run again")
     if connection.execute(select(PointRow.id).where(PointRow.key == header.point)).first():
         return
-    chain = _chain_id(connection, header)
-    writer = _Writer(connection, chain, header)
     try:
+        chain = _chain_id(connection, header)
+        writer = _Writer(connection, chain, header)
         for item in iterator:
             if isinstance(item, Summary):
                 writer.flush()

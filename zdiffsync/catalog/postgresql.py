@@ -39,18 +39,19 @@ _FOR_CHANGES = (
     "plan_cache_mode = force_custom_plan",
 )
 _ADVICE = {
-    "28": "check its user and password, and pg_hba.conf of the server",
-    "3D": "make it with createdb",
     "42501": "let the user own the database",
-    "53": "see to its free space and connections",
-    "55": "another host has been changing it for half an hour; run again",
+    "42P01": "let the user own its schema, or drop that: it is made again from the remote",
+    "53": "see to the server's free space and connections",
+    "55P03": "another host has been changing it for half an hour; run again",
 }
+_UNREACHABLE = "see whether the server runs and can be reached from here"
+_OF_REFUSALS = ("FATAL", "password", "option")  # connecting gives errors no code
+_REFUSED = "check user, password (in ~/.pgpass) and database of the key catalog, and the server's pg_hba.conf"
 # Not to_regclass(): it may not know yet what another host has made while we waited for it.
 _TABLES = text(
     "SELECT relname, reltuples FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
     " WHERE nspname = :schema AND relkind = 'r'"
 )
-_UNREACHABLE = "see whether the server runs and can be reached from here"
 
 
 class PostgresqlSchema:
@@ -64,9 +65,11 @@ class PostgresqlSchema:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
             parsed = None
-        if parsed is None or parsed.drivername not in _SCHEMES:
+        # An @ in the host is the end of a password.
+        if parsed is None or parsed.drivername not in _SCHEMES or "@" in (parsed.host or ""):
             raise ConfigError(
-                "catalog is no URL of a PostgreSQL database; write it like 'postgresql://user@host/database'"
+                "the key catalog is no URL of a PostgreSQL database; write it like "
+                "'postgresql://user@host/database', and signs in a password like %40"
             )
         self._given, self.repository = url, repository
         self._url = parsed.set(drivername=_SCHEMES[-1], query=_CONNECTION | dict(parsed.query))
@@ -120,10 +123,15 @@ class PostgresqlSchema:
         if not isinstance(error, psycopg.Error):
             return None
         words, state = str(error).strip().splitlines()[0], error.sqlstate or ""
-        kind = ContradictionError if isinstance(error, psycopg.IntegrityError) else CatalogError
-        if isinstance(error, psycopg.OperationalError) or state in _ADVICE:
-            advice = _ADVICE.get(state) or _ADVICE.get(state[:2], _UNREACHABLE)
-            return kind(f"cannot use the catalog {self}: {words}; {advice}")
+        advice = _ADVICE.get(state) or _ADVICE.get(state[:2])
+        if not state and isinstance(error, psycopg.OperationalError | psycopg.ProgrammingError):
+            advice = _REFUSED if any(word in words for word in _OF_REFUSALS) else _UNREACHABLE
+        elif isinstance(error, psycopg.OperationalError):
+            advice = advice or _UNREACHABLE
+        if advice:
+            return CatalogError(f"cannot use the catalog {self}: {words}; {advice}")
+        refused = isinstance(error, psycopg.IntegrityError | psycopg.DataError)
+        kind = ContradictionError if refused else CatalogError
         return kind(
             f"catalog {self} is damaged ({words}); drop its schema {self.schema}, it is made again from the "
             "remote"
@@ -136,7 +144,9 @@ class PostgresqlSchema:
         engine = connected(self)
         try:
             with engine.connect() as connection:
-                if not connection.execute(select(func.pg_try_advisory_lock(_key(new.schema)))).scalar():
+                if not connection.execute(
+                    select(func.pg_try_advisory_lock(_key(f"{self.schema} anew")))
+                ).scalar():
                     raise LockedError(f"another host makes the catalog {self} again; wait for it to end")
                 yield new
                 with self.changing(engine) as change:

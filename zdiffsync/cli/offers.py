@@ -33,7 +33,7 @@ def _complete(offer: _Offer) -> _Complete:
             app = make_app(
                 given.get("config"), given.get("repo"), json_output=True, verbosity=0, no_progress=True
             )
-            if not (app.config.state / "catalog.sqlite").exists():
+            if not app.catalog_path.exists():
                 return []  # opening it would make one
             with app.catalog() as catalog:
                 points = catalog.points()

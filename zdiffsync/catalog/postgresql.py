@@ -38,7 +38,8 @@ _FOR_CHANGES = (
     "idle_in_transaction_session_timeout = '10min'",
     "plan_cache_mode = force_custom_plan",
 )
-_ADVICE = {
+_ADVICE = {  # by SQLSTATE or its class
+    "40": "run again",
     "42501": "let the user own the database",
     "42P01": "let the user own its schema, or drop that: it is made again from the remote",
     "53": "see to the server's free space and connections",
@@ -124,14 +125,14 @@ class PostgresqlSchema:
             return None
         words, state = str(error).strip().splitlines()[0], error.sqlstate or ""
         advice = _ADVICE.get(state) or _ADVICE.get(state[:2])
-        if not state and isinstance(error, psycopg.OperationalError | psycopg.ProgrammingError):
-            advice = _REFUSED if any(word in words for word in _OF_REFUSALS) else _UNREACHABLE
-        elif isinstance(error, psycopg.OperationalError):
-            advice = advice or _UNREACHABLE
-        if advice:
+        connecting = not state and isinstance(error, psycopg.ProgrammingError)
+        if advice is None and (connecting or isinstance(error, psycopg.OperationalError)):
+            refused = not state and any(word in words for word in _OF_REFUSALS)
+            advice = _REFUSED if refused else _UNREACHABLE
+        if advice is not None:
             return CatalogError(f"cannot use the catalog {self}: {words}; {advice}")
-        refused = isinstance(error, psycopg.IntegrityError | psycopg.DataError)
-        kind = ContradictionError if refused else CatalogError
+        contradiction = isinstance(error, psycopg.IntegrityError | psycopg.DataError)
+        kind = ContradictionError if contradiction else CatalogError
         return kind(
             f"catalog {self} is damaged ({words}); drop its schema {self.schema}, it is made again from the "
             "remote"

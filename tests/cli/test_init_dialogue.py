@@ -1,14 +1,20 @@
 """init as a person meets it, at a real terminal; without ZFS, as on a machine that is only to restore."""
 
 import os
+import socket
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from mounted_world import World
 from terminal import Terminal
+from zdiffsync.cli.init_dialogue import ask_host
+from zdiffsync.cli.init_setup import Ready
 from zdiffsync.cli.main import invoke
+from zdiffsync.config.config import load
 
 
 @pytest.fixture
@@ -106,6 +112,24 @@ def test_a_machine_set_up_anew_joins_and_goes_on(start, tmp_path, capfd):
     assert (tmp_path / "own/password").stat().st_mode & 0o777 == 0o600
     assert invoke(["-c", str(config), "cat", "latest:letter"]) == 0
     assert capfd.readouterr().out == "dear all\n"
+
+
+def test_two_machines_of_one_name_are_told_apart(start, tmp_path):
+    world = World(tmp_path / "world")
+    (world.tree / "letter").write_text("dear all\n")
+    world.base()
+    person = start("--password-file", f"{world.home}/password", "--keep", "daily=2")
+    for question, text in (
+        ("Where to?", f"{world.remote}"), ("Join it?", ""), ("Password file", ""), ("Set it up?", ""),
+        ("Go on as", socket.gethostname()),
+    ):  # fmt: skip
+        person.answer(question, text)
+    assert person.end() == 0, person.seen
+    config = tmp_path / "own/config.toml"
+    assert "host" not in tomllib.loads(config.read_text()), "a machine of its own"
+    ready = Ready(load(config), "0" * 32, [SimpleNamespace(host=socket.gethostname())], ())
+    with CliRunner().isolation(f"n\n{socket.gethostname()}\nother\n"):
+        assert ask_host(ready) == "other"
 
 
 def test_ctrl_c_at_the_last_question_of_joining_leaves_nothing(start, tmp_path):

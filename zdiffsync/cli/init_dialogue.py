@@ -46,7 +46,7 @@ def ask(given: Plan, config_path: Path, *, nightly: bool) -> Answers:
     found, chosen = choose_datasets() if not given.datasets else ([], given.datasets)
     remote, tried, joins = choose_remote()
     plan = replace(given, remote=remote, datasets=chosen)
-    if stored := covered(found, chosen):
+    if (stored := covered(found, chosen)) and not joins:
         read = sum(item.logical for item in stored)
         upload = sum(min(item.referenced, item.logical) for item in stored)
         click.echo(f"\n{_first_run(read, upload, tried.upload_rate)}")
@@ -120,13 +120,23 @@ def _shown(plan: Plan, config_path: Path, *, joins: bool, nightly: bool) -> str:
 
 
 def ask_host(ready: Ready) -> str | None:
-    """Ask which of the repository's machines this one was; None for a machine of its own."""
+    """Ask which of the repository's machines this one is; None for one of its own, by its own name.
+
+    Two machines of one name would take each other's points for their own.
+    """
     hosts = sorted(ready.hosts or ())
     own = ready.config.host
-    if not hosts or own in hosts:
+    if own in hosts:
+        click.echo(f"\nThe repository has points of a machine called {own}.")
+        if click.confirm("Is it this one?", default=True):
+            return None
+        while (name := click.prompt("What is this one to be called there?").strip()) in hosts:
+            click.echo(f"{name} has points there, too.")
+        return str(name)
+    if not hosts:
         return None
     click.echo(f"\nThe repository has points of {', '.join(hosts)}; this machine is called {own}.")
-    click.echo("Was it set up anew, or does it have the pool of one of those? Then its chains go on.")
+    click.echo("If it is one of those, set up anew, or has its pool, its chains can go on.")
     answer = click.prompt(
         "Go on as", type=click.Choice([*hosts, own]), default=hosts[0] if len(hosts) == 1 else own
     )

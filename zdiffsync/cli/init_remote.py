@@ -36,7 +36,7 @@ def choose_remote() -> tuple[str, Probe, bool]:
         except ZdiffsyncError as error:
             click.echo(f"\n  That does not work: {error}\n")
             continue
-        click.echo("\nThere is a zdiffsync repository already: another machine's, or this one's from before.")
+        click.echo("\nThere is a repository already: another machine's, or this one's of before.")
         if click.confirm("Join it?", default=True):
             return remote, found, True
 

@@ -25,7 +25,7 @@ def check_config(path: Path, configs: Mapping[str, Config]) -> Iterator[Finding]
     if mode & _OTHERS_WRITE:
         yield fail("config", f"{path} can be changed by other users", f"chmod 600 {_quoted(path)}")
     elif mode & _OTHERS and any(map(_holds_secrets, configs.values())):
-        what = f"other users can read {path}, and its remote or [notify] table may hold secrets"
+        what = f"other users can read {path}, which may hold secrets (remote, catalog, [notify])"
         yield warning("config", what, f"chmod 600 {_quoted(path)}")
     elif configs and not any(config.dataset for config in configs.values()):
         fix = f"printf '\\n[[dataset]]\\nname = \"tank/data\"\\n' >> {_quoted(path)}"
@@ -35,7 +35,7 @@ def check_config(path: Path, configs: Mapping[str, Config]) -> Iterator[Finding]
 
 
 def _holds_secrets(config: Config) -> bool:
-    return "," in config.remote or bool(config.notify.urls or config.notify.healthcheck)
+    return "," in config.remote or bool(config.catalog or config.notify.urls or config.notify.healthcheck)
 
 
 def check(config: Config) -> Iterator[Finding]:

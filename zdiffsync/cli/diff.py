@@ -8,12 +8,12 @@ import click
 
 from zdiffsync.cli import complete
 from zdiffsync.cli.context import App, pass_app
-from zdiffsync.cli.location import anywhere
+from zdiffsync.cli.location import point_named
 from zdiffsync.cli.ls import values
 from zdiffsync.cli.text import shown, size
 from zdiffsync.model.entry import EntryType
 from zdiffsync.restore.difference import Comparison, Difference, Kind, Side
-from zdiffsync.restore.locate import find_point, normalize
+from zdiffsync.restore.locate import normalize
 from zdiffsync.restore.plan import missing
 from zdiffsync.restore.tree import Found
 from zdiffsync.restore.walk import Walk
@@ -41,7 +41,7 @@ def diff(app: App, old: str, new: str, path: str, *, stat: bool) -> None:
     """Show what is different between points A and B, at and below PATH."""
     with app.reading() as reading:
         points = reading.catalog.points()
-        one, other = anywhere(app, points, lambda of: (find_point(of, old), find_point(of, new)))
+        one, other = point_named(app, points, old), point_named(app, points, new)
         top = normalize(path)
         catalog, bases = reading.catalog, reading.bases
         with catalog.view(one) as before, catalog.view(other) as after, catalog.rows() as rows:

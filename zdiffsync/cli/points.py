@@ -25,11 +25,18 @@ def points(app: App, dataset: str | None) -> None:
         app.say("no restore points yet; make one with zdiffsync run")
         return
     width = max(len(point.dataset) for point in found)
-    app.show(f"{'POINT':<16}  {'TIME':<19}  {'DATASET':<{width}}  {'KIND':<9}  {'UPLOADED':>10}  CHANGES")
+    hosts = {point.host for point in found}
+    wide = max(len("HOST"), *map(len, hosts)) + 2 if len(hosts) > 1 else 0
+    app.show(
+        f"{'POINT':<16}  {'TIME':<19}  {'HOST' if wide else '':<{wide}}{'DATASET':<{width}}  {'KIND':<9}  "
+        f"{'UPLOADED':>10}  CHANGES"
+    )
     for point in found:
+        host = point.host if wide else ""
         app.show(
-            f"{point.key:<16}  {local_time(point):<19}  {point.dataset:<{width}}  {point.kind:<9}  "
-            f"{size(point.stats.get('uploaded_bytes', 0)):>10}  {_changes(point)}{_labels(point)}"
+            f"{point.key:<16}  {local_time(point):<19}  {host:<{wide}}{point.dataset:<{width}}  "
+            f"{point.kind:<9}  {size(point.stats.get('uploaded_bytes', 0)):>10}  {_changes(point)}"
+            f"{_labels(point)}"
         )
 
 

@@ -123,8 +123,9 @@ class Retention:
         return {"forgotten": self.forgotten, "prune": [each.values() for each in self.rounds]}
 
     def lines(self) -> list[str]:
-        """Return what to tell people."""
-        return [f"forgot {plural(len(self.forgotten), 'point')}", *prune_lines(self.rounds)]
+        """Return what to tell people; nothing of a night on which there was nothing to do."""
+        forgot = [f"forgot {plural(len(self.forgotten), 'point')}"] if self.forgotten else []
+        return forgot + prune_lines([each for each in self.rounds if not each.plan.is_empty])
 
 
 def retain(config: Config, session: Session) -> Retention | None:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 from browser import chromium, web
 from mounted_world import expected_path
@@ -46,7 +47,7 @@ def follow(driver, text):
 
 def saved(downloads, name):
     """The bytes of a download, once it is there."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not (downloads / name).exists():
         assert time.monotonic() < end, sorted(downloads.iterdir())
         time.sleep(0.05)
@@ -81,6 +82,8 @@ def test_from_the_overview_to_a_downloaded_version(driver, address, world, downl
 def test_a_deleted_file_is_found(driver, address, downloads):
     driver.get(address)
     driver.find_element(By.CSS_SELECTOR, ".top input").send_keys("PLAN", Keys.ENTER)
+    whole = "return location.pathname === '/search' && document.readyState === 'complete'"
+    WebDriverWait(driver, 30).until(lambda driver: driver.execute_script(whole))
     (row,) = driver.find_elements(By.CSS_SELECTOR, "tbody tr")
     assert "docs/plan.txt" in row.text
     assert "gone" in row.text

@@ -144,7 +144,7 @@ def test_the_journal_stays_with_its_host(shared):
 
 
 def test_one_made_anew_takes_the_place_of_the_old_when_it_is_whole(shared):
-    shared.filled(manifest(0), manifest(1))
+    shared.filled(manifest(0, chain="d" * 16), manifest(0), manifest(1))
 
     def again(count, error=None):
         with renewed(shared.database, shared.path) as catalog:
@@ -156,14 +156,15 @@ def test_one_made_anew_takes_the_place_of_the_old_when_it_is_whole(shared):
         return before
 
     with shared.open() as reader:
+        chain = reader.points()[-1].chain_id
         with pytest.raises(KeyError):
             again(1, KeyError("broken off"))
-        assert len(reader.points()) == 2
+        assert len(reader.points()) == 3
         with renewed(shared.database, shared.path), pytest.raises(LockedError, match="another host makes"):
             again(1)
         assert len(reader.points()) == 1
         assert again(3) == 0
-        assert len(reader.points()) == 3
+        assert {point.chain_id for point in reader.points()} == {chain}
     assert shared.server.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'zdiffsync%'") == [
         (1,)
     ]

@@ -120,10 +120,13 @@ def _chain_id(connection: Connection, header: Header) -> int:
             return found
         if header.base_ns is None:
             raise IntegrityError(f"the manifest of point {header.point} holds a base but not its time")
-        values = {
+        values: dict[str, Any] = {
             "key": header.chain, "dataset": header.dataset, "dataset_guid": str(header.dataset_guid),
             "restic": header.restic, "base_ns": header.base_ns, "excludes": header.excludes,
         }  # fmt: skip
+        if database_of(connection).repository is not None:
+            # Others read on while a catalog made anew takes this one's place: there, too, it is this chain's.
+            values["id"] = int(header.chain, 16) - (1 << 63)
         key = connection.execute(insert(ChainRow).values(values)).inserted_primary_key
         assert key is not None, "databases return the new row's id"
         return int(key[0])

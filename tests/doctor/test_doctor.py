@@ -113,6 +113,8 @@ def test_a_remote_where_nothing_can_be_deleted_and_the_bases_are_gone(sick, monk
     bad = sick.found()[0]
     assert bad["remote"][0] == "warning"
     assert "nothing can be deleted there" in bad["remote"][1]
+    left = [path.stat().st_size for path in sick.remote.glob("zdiffsync-probe-*/*")]
+    assert left == [64 << 10], "no megabytes are left by each trial"
     assert "restic folder is gone" in bad["repository"][1], "create_repository alone makes none"
 
 

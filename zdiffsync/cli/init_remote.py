@@ -81,9 +81,9 @@ def _ask() -> str | None:
 
 
 def _try(remote: str) -> Probe | None:
-    click.echo(f"\nTrying {shown(remote)}:", nl=False)
+    click.echo(f"\nTrying {shown(remote)}\n ", nl=False)
     found = probe(remote, told=lambda step: click.echo(f" {step},", nl=False))
-    click.echo(" done." if found.unusable is None else "")
+    click.echo(" done" if found.unusable is None else "")
     for step in found.steps:
         if step.problem:
             click.echo(f"  {step.name} failed: {step.problem}")

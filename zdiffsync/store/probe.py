@@ -20,11 +20,13 @@ from zdiffsync.external.rclone_env import NO_OPTIONS, PLAIN, plain_setup
 from zdiffsync.external.rclone_read import cat, read_chunks
 from zdiffsync.external.rclone_remotes import Abilities, abilities, free_space
 
-_SIZES = (64 << 10, 1 << 20, 8 << 20)  # bytes; larger ones only while the line is quick
+_SMALL = 64 << 10  # bytes
+_LARGER = (1 << 20, 8 << 20)  # bytes; written only while the line is quick
+_SHORTEST = 1e-4  # seconds; less is noise
 _ENOUGH = 2.0  # seconds of one upload that tell the rate well enough
 _PART = (1000, 100)  # offset and length of the ranged read
 _LISTED = 10.0  # seconds until a new object must be listed
-_SEED = secrets.token_bytes(_SIZES[-1])
+_SEED = secrets.token_bytes(_LARGER[-1])
 _NAME = f"{'0123456789abcdef' * 3}-000000.0.manifest"  # as long as our longest names
 
 
@@ -92,19 +94,31 @@ class _Prober:
         was_there = self._exists()
         self._steps.append(Step("reach", monotonic() - started))
         try:
-            rate, size = self._write()
-            free = free_space(self._daemon) if can.tells_space else None
-            ahead = self._ahead(can)
-            name = f"{self._folder}/{_NAME}"
-            self._attempt("list", lambda: self._listed(size))
-            self._attempt("read", lambda: self._compare(name, 0, size))
-            self._attempt("read part", lambda: self._compare(name, *_PART))
+            seconds, free, ahead = self._try(can)
+            rate = _SMALL / max(seconds, _SHORTEST)
+            if self._steps[-1].problem is None:  # or each trial would leave megabytes
+                rate = self._rate(_SMALL, seconds)
         finally:
-            self._attempt("delete", self._delete)
             for folder in [self._folder] if was_there else [self._folder, ""]:
                 with suppress(RemoteError):  # many remotes have no folders
                     self._call("operations/rmdir", remote=folder)
         return Probe(tuple(self._steps), can, rate, ahead, free, was_there)
+
+    def _try(self, can: Abilities) -> tuple[float, int | None, float | None]:
+        """Write, list, read and delete a small object; return the seconds of the first, and as in Probe."""
+        name = f"{self._folder}/{_NAME}"
+        try:
+            self._told("write")
+            seconds = self._put(_NAME, _SMALL)
+            self._steps.append(Step("write", seconds))
+            free = free_space(self._daemon) if can.tells_space else None
+            ahead = self._ahead(can)
+            self._attempt("list", self._listed)
+            self._attempt("read", lambda: self._compare(name, 0, _SMALL))
+            self._attempt("read part", lambda: self._compare(name, *_PART))
+        finally:
+            self._attempt("delete", self._delete)
+        return seconds, free, ahead
 
     def _abilities(self) -> Abilities:
         try:
@@ -131,28 +145,38 @@ class _Prober:
             for entry in self._call("operations/list", remote=self._folder)["list"] or ():
                 self._call("operations/deletefile", remote=entry["Path"])
 
-    def _write(self) -> tuple[float, int]:
-        """Upload objects of growing size under one name; return the line's rate and the last size."""
-        self._told("write")
+    def _put(self, name: str, size: int) -> float:
+        """Write one object; return the seconds it took."""
         with TemporaryDirectory(prefix="zdiffsync-") as folder:
-            path = Path(folder, _NAME)
-            before: tuple[int, float] | None = None
-            rate = 0.0
-            for size in _SIZES:
-                path.write_bytes(_content(size))
-                started = monotonic()
-                self._call(
-                    "operations/copyfile",
-                    srcFs=folder, srcRemote=_NAME, dstFs=PLAIN, dstRemote=f"{self._folder}/{_NAME}",
-                )  # fmt: skip
-                seconds = monotonic() - started
-                if before is None:
-                    self._steps.append(Step("write", seconds))
-                rate = _rate(before, size, seconds)
-                before = size, seconds
+            Path(folder, name).write_bytes(_content(size))
+            started = monotonic()
+            self._call(
+                "operations/copyfile",
+                srcFs=folder, srcRemote=name, dstFs=PLAIN, dstRemote=f"{self._folder}/{name}",
+            )  # fmt: skip
+            return monotonic() - started
+
+    def _rate(self, size: int, seconds: float) -> float:
+        """Measure the line by larger objects, after one of `size` bytes took `seconds`; return bytes/s.
+
+        What each object costs by itself is taken off where it shows.
+        """
+        self._told("measure")
+        rate = size / max(seconds, _SHORTEST)
+        try:
+            for larger in _LARGER:
                 if seconds > _ENOUGH:
                     break
-        return rate, size
+                took = self._put(f"{larger}.measured", larger)
+                more = took - seconds
+                rate = (larger - size) / more if more > _SHORTEST else larger / max(took, _SHORTEST)
+                size, seconds = larger, took
+        except RemoteError:
+            return rate  # it works all the same, for objects as large as those before
+        finally:
+            with suppress(RemoteError):
+                self._delete()
+        return rate
 
     def _ahead(self, can: Abilities) -> float | None:
         """Compare clocks, by the time the server has given to the folder it just made."""
@@ -164,11 +188,11 @@ class _Prober:
             return datetime.fromisoformat(item["ModTime"]).timestamp() - now
         return None
 
-    def _listed(self, size: int) -> None:
+    def _listed(self) -> None:
         end = monotonic() + _LISTED
         while True:
             items = self._call("operations/list", remote=self._folder)["list"] or ()
-            if [(item["Name"], item["Size"]) for item in items] == [(_NAME, size)]:
+            if [(item["Name"], item["Size"]) for item in items] == [(_NAME, _SMALL)]:
                 return
             if monotonic() > end:
                 found = ", ".join(f"{item['Name']} ({item['Size']} bytes)" for item in items) or "nothing"
@@ -198,10 +222,3 @@ class _Prober:
 
 def _content(size: int) -> bytes:
     return _SEED[:size]
-
-
-def _rate(before: tuple[int, float] | None, size: int, seconds: float) -> float:
-    """Return bytes a second; what each object costs by itself is taken off where it shows."""
-    if before is not None and seconds > before[1]:
-        return (size - before[0]) / (seconds - before[1])
-    return size / max(seconds, 1e-6)

@@ -63,3 +63,13 @@ def test_one_that_fails_keeps_none_from_its_turn(call, tmp_path):
         ("home", 2), ("cloud", None),
     ]  # fmt: skip
     assert call("--repo", "cloud", "prune")[0] == 0
+
+
+def test_where_the_other_copies_are_is_told_when_the_first_is_gone(call, tmp_path):
+    assert call("init")[0] == 0
+    assert call("rebuild")[0] == 0
+    (tmp_path / "a").rename(tmp_path / "away")
+    code, _, err = call("find", "x")
+    assert code == 5
+    assert err.endswith("; there is cloud, too: --repo cloud\n")
+    assert "--repo cloud" not in call("--repo", "home", "find", "x")[2]

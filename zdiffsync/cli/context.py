@@ -7,8 +7,8 @@ looking at points opens the remote only for what no cache holds.
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from zdiffsync.cli.failures import told
 from zdiffsync.cli.progress import bars
 from zdiffsync.config.config import Config, default_path, load, load_all
 from zdiffsync.config.opening import catalog_path, open_catalog
+from zdiffsync.errors import RemoteError
 from zdiffsync.model.progress import ProgressFactory
 
 if TYPE_CHECKING:
@@ -154,7 +155,20 @@ class App:
         """
         from zdiffsync.cli.opening import reading  # noqa: PLC0415 - see above
 
-        return reading(self, planned=planned)
+        return self._or_elsewhere(reading(self, planned=planned))
+
+    @contextmanager
+    def _or_elsewhere(self, opening: AbstractContextManager["Reading"]) -> Iterator["Reading"]:
+        """Say where the other copies are when the remote fails that nobody has asked for by its name."""
+        try:
+            with opening as reading:
+                yield reading
+        except RemoteError as error:
+            if self.repo is not None or not (others := [other.repo for other in self.others]):
+                raise
+            raise RemoteError(
+                f"{error}; there is {', '.join(map(str, others))}, too: --repo {others[0]}"
+            ) from error
 
 
 pass_app = click.make_pass_decorator(App)

@@ -1,9 +1,10 @@
-"""The one tree of errors, and the one table of exit codes.
+"""The one tree of errors, the one table of exit codes, and what is told of any error.
 
-Every layer raises these; the command line prints `str(error)` and leaves with `exit_code`.
-Rule: a message is one sentence that says what, where, and what to do.
+Every layer raises these; the command line prints one sentence and leaves with the exit code.
+Rule: a message is one sentence that says what, where, and what to do; what nothing here knows is a bug.
 """
 
+import os
 from enum import IntEnum
 
 
@@ -20,6 +21,9 @@ class ExitCode(IntEnum):
     CHAIN = 7
     LOCKED = 11
     INTEGRITY = 90
+
+
+INTERRUPTED = 130  # after Ctrl-C or SIGTERM, as shells have it
 
 
 class ZdiffsyncError(Exception):
@@ -108,3 +112,20 @@ class IntegrityError(ZdiffsyncError):
 
 class WrongPasswordError(UsageError):
     """The password does not open this repository."""
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """Return what to tell of an error, in one sentence, and the exit code."""
+    if isinstance(error, ZdiffsyncError):
+        return str(error), int(error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run it again to continue", INTERRUPTED
+    if isinstance(error, OSError):
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        return f"{place}{error.strerror or str(error) or type(error).__name__}", int(ExitCode.BUG)
+    return f"bug: {type(error).__name__}: {error}; run with -v and report it", int(ExitCode.BUG)
+
+
+def named(code: int) -> str:
+    """Return an exit code with its name, as "5 (remote)"."""
+    return f"{code} ({ExitCode(code).name.lower()})" if code in set(ExitCode) else str(code)

@@ -66,8 +66,8 @@ def test_points_and_failures_are_counted_per_dataset(tmp_path):
     ("error", "code", "message"),
     [
         (RemoteError("the line is dead"), 5, "the line is dead"),
-        (KeyboardInterrupt(), 130, "the run was interrupted"),
-        (ValueError("odd"), 1, "ValueError: odd"),
+        (KeyboardInterrupt(), 130, "interrupted; run it again to continue"),
+        (ValueError("odd"), 1, "bug: ValueError: odd; run with -v and report it"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -6,12 +6,16 @@ One repository serves all tests; each has datasets of its own. What points resto
 import secrets
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from history_world import destroy
 from machine import Machine, release, sh, snapshot_directory
+
+from zdiffsync.maintain.memory import CheckMemory
+from zdiffsync.store.repository import remembered
 
 pytestmark = pytest.mark.zfs
 
@@ -110,6 +114,13 @@ def test_the_newest_snapshot_of_another_tool_is_backed_up_and_stays_its_own(hous
     assert house.judge(f"{dataset}@zrepl_1", expect=0) == (True, False, first["point"])
     assert house.judge(f"{dataset}@zrepl_2", expect=3) == (False, False, None)
     assert house.judge(f"{dataset}@zrepl_3", expect=3) == (True, True, second["point"])
+    packs = [path.name for path in (house.machine.remote / "data/packs").rglob("*") if path.is_file()]
+    memory = CheckMemory(house.machine.home / "state", remembered(house.machine.home / "state/repository"))
+    for find, whole in (partial(memory.bad, what="odd bytes"), False), (memory.good, True):
+        for pack in packs:
+            find(pack)
+        memory.save(packs)
+        assert house.judge(f"{dataset}@zrepl_1", expect=0 if whole else 3) == (whole, False, first["point"])
     house.machine.cli("forget", first["point"])
     assert house.judge(f"{dataset}@zrepl_1", expect=3) == (False, False, None)
     house.machine.run()

@@ -20,7 +20,7 @@ from zdiffsync.cli.failures import told
 from zdiffsync.cli.progress import bars
 from zdiffsync.config.config import Config, default_path, load, load_all
 from zdiffsync.config.opening import catalog_path, open_catalog
-from zdiffsync.errors import RemoteError
+from zdiffsync.errors import ExitCode, RemoteError
 from zdiffsync.model.progress import ProgressFactory
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class App:
         """Do `work` for every remote that it `concerns`, or for the chosen one; return the exit code.
 
         With several each gets its heading, or under --json its own object in one for all, and one that fails
-        keeps none of the others from its turn: the code is that of the first failure.
+        keeps none of the others from its turn: the code is that of the first failure, INCOMPLETE if none.
         """
         configs = self.configs
         if len(configs) == 1:
@@ -83,7 +83,8 @@ class App:
                 one.complain(f"zdiffsync: {text}")
             codes.append(code)
             values += [{"remote": name, **value} for value in one.collected or ()]
-        code = next((code for code in codes if code), 0)
+        failed = (code for code in codes if code not in {ExitCode.DONE, ExitCode.INCOMPLETE})
+        code = next(failed, max(codes, default=0))
         self.emit({"remotes": values, "exit_code": code})
         return code
 

@@ -17,11 +17,9 @@ from zdiffsync.cli.init_plan import Plan, parse_keep
 from zdiffsync.cli.init_setup import Ready, set_up, undone
 from zdiffsync.cli.kit import sheet
 from zdiffsync.cli.schedule import install
-from zdiffsync.errors import UsageError
+from zdiffsync.errors import INTERRUPTED, UsageError
 from zdiffsync.external.rclone_env import shown
 from zdiffsync.schedule.units import NIGHTLY
-
-_INTERRUPTED = 130
 
 
 @click.command()
@@ -87,7 +85,7 @@ def _dialogue(app: App, given: Plan, *, nightly: bool) -> int:
                 made.rewrite(app.config_path, replace(answers.plan, host=host).text())
     except (click.Abort, KeyboardInterrupt):
         click.echo("\nnothing was set up")
-        return _INTERRUPTED
+        return INTERRUPTED
     _report(app, ready)
     if answers.nightly:
         click.get_current_context().invoke(install, at=NIGHTLY, dry_run=False)

@@ -12,10 +12,9 @@ import humanize
 
 from zdiffsync.backup.report import RunReport
 from zdiffsync.catalog.catalog import Point
-from zdiffsync.cli.failures import INTERRUPTED
 from zdiffsync.cli.journal import Level, Line
 from zdiffsync.cli.text import local
-from zdiffsync.errors import ExitCode
+from zdiffsync.errors import INTERRUPTED, ExitCode
 from zdiffsync.external.messages import Mood
 
 _MOST_LINES = 20

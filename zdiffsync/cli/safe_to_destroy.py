@@ -43,7 +43,7 @@ def _judge(app: App, snapshots: list[str]) -> int:
         repository = reading.store.opened.identifier
         safety = Safety(
             repository, reading.config.host, reading.catalog, reading.store.data,
-            CheckMemory(reading.config.state, repository).distrusted_ns,
+            CheckMemory(reading.config.state, repository),
         )  # fmt: skip
         verdicts = [safety.judge(name) for name in snapshots]
     fine = all(each.safe and not each.needed for each in verdicts)

@@ -81,10 +81,8 @@ def _own(app: App, asked: _Asked, now_ns: int, *, may_ask: bool) -> tuple[list[s
     if note is not None:
         found = replace(found, notes=[*found.notes, note])
     if asked.datasets:
+        _ensure_known(asked.datasets, [each.dataset for each in found.datasets])
         chosen = [each for each in found.datasets if each.dataset in asked.datasets]
-        if unknown := set(asked.datasets) - {each.dataset for each in chosen}:
-            names = ", ".join(each.dataset for each in found.datasets)
-            raise UsageError(f"{min(unknown)} is not backed up; backed up are {names}")
         found = replace(found, datasets=chosen, former=())
     lines = status_lines(found, now_ns, _width(), detailed=bool(asked.datasets))
     return lines, status_values(found, now_ns), found.is_well
@@ -104,10 +102,18 @@ def _hosts(app: App, asked: _Asked, now_ns: int) -> tuple[list[str], dict[str, A
     with app.opened(fill=False) as opened:
         sync_catalog(opened.repository.store.data, opened.catalog, app.progress)
         found = look_at_hosts(opened.catalog, now_ns, opened.config.stale_age())
-    found = [each for each in found if not asked.datasets or each.dataset in asked.datasets]
-    well = all(each.state == "ok" for each in found)
+    if asked.datasets:
+        _ensure_known(asked.datasets, [each.dataset for each in found])
+        found = [each for each in found if each.dataset in asked.datasets]
+    well = bool(found) and all(each.state == "ok" for each in found)
     lines = host_lines(shown(app.config.remote), found, now_ns, _width())
     return lines, {"hosts": [host_values(each, now_ns) for each in found]}, well
+
+
+def _ensure_known(wanted: Sequence[str], backed_up: Sequence[str]) -> None:
+    if unknown := set(wanted) - set(backed_up):
+        names = ", ".join(dict.fromkeys(backed_up)) or "none"
+        raise UsageError(f"{min(unknown)} is not backed up; backed up are {names}")
 
 
 def _width() -> int:

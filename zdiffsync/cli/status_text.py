@@ -6,7 +6,7 @@ from datetime import datetime
 import click
 
 from zdiffsync.cli.tables import Cell, ago, hanging, moment, table
-from zdiffsync.errors import ExitCode
+from zdiffsync.errors import named
 from zdiffsync.maintain.fleet import HostDataset
 from zdiffsync.maintain.run_record import Attempt, RunRecord
 from zdiffsync.maintain.run_stage import Bar
@@ -184,8 +184,7 @@ def _last_run(record: RunRecord) -> str:
     began, code = local(record.started * 10**9), record.exit_code
     if record.finished is None or code is None:
         return f"{began}, never came to its end"
-    names = {each.value: f" ({each.name.lower()})" for each in ExitCode}
-    return f"{began}, took {ago(int(record.seconds * 10**9))}, exit code {code}{names.get(code, '')}"
+    return f"{began}, took {ago(int(record.seconds * 10**9))}, exit code {named(code)}"
 
 
 def _checked(checked: Checked) -> str:

@@ -3,7 +3,6 @@
 The one way into this package. Rule: a check that breaks is a finding, and the next one is made.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from zdiffsync.config.config import Config, DatasetConfig, load, load_all
 from zdiffsync.doctor import clock, datasets, files, mounts, nights, permissions, points, remote, tools
 from zdiffsync.doctor.finding import Finding, fail
-from zdiffsync.errors import ConfigError, ZdiffsyncError
+from zdiffsync.errors import ConfigError, explained
 from zdiffsync.store.repository import remembered
 
 
@@ -46,11 +45,8 @@ def examine(config_path: Path, repo: str | None) -> Iterator[Finding]:
 def _caught(topic: str, check: Iterator[Finding]) -> Iterator[Finding]:
     try:
         yield from check
-    except ZdiffsyncError as error:
-        yield fail(topic, str(error))
-    except OSError as error:
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-        yield fail(topic, f"{place}{error.strerror}")
+    except Exception as error:  # noqa: BLE001 - a bug in one check is not to hide what the others find
+        yield fail(topic, explained(error)[0])
 
 
 def _of(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from zdiffsync import __version__
 from zdiffsync.backup.report import PointReport, RunReport
 from zdiffsync.backup.session import DatasetPlan
-from zdiffsync.errors import CatalogError, ExitCode, ZdiffsyncError
+from zdiffsync.errors import CatalogError, ExitCode, explained
 from zdiffsync.maintain.run_record import (
     Attempt,
     Planned,
@@ -28,8 +28,6 @@ from zdiffsync.maintain.run_record import (
     load_record,
     save_record,
 )
-
-INTERRUPTED = 130  # the exit code after Ctrl-C or SIGTERM
 
 
 class RunRecorder:
@@ -69,7 +67,7 @@ class RunRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        code, message = (self.code, None) if error is None else _ending(error)
+        message, code = (None, self.code) if error is None else explained(error)
         record = replace(
             self.record, finished=int(time()), seconds=round(monotonic() - self._began, 1),
             remote=self.remote, left_over=tuple(self.report.left_over) if self.report else (),
@@ -89,14 +87,6 @@ class RunRecorder:
             save_record(self._state, record)
         except OSError as error:
             self._complain(f"the run record in {self._state} could not be written: {error.strerror}")
-
-
-def _ending(error: BaseException) -> tuple[int, str]:
-    if isinstance(error, ZdiffsyncError):
-        return int(error.exit_code), str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "the run was interrupted"
-    return int(ExitCode.BUG), f"{type(error).__name__}: {error}"
 
 
 def _attempts(report: RunReport | None, at: int) -> dict[str, Attempt]:

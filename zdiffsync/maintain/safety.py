@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zdiffsync.backup.snapshots import hold_tag, last_points
-from zdiffsync.catalog.catalog import Catalog, Point
+from zdiffsync.catalog.catalog import Catalog, Pack, Point
 from zdiffsync.catalog.holders import ContentKey
 from zdiffsync.external import zfs
+from zdiffsync.maintain.memory import CheckMemory
 from zdiffsync.model.text import local, plural
 from zdiffsync.store.remote import ReadableArea
 
@@ -31,13 +32,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Safety:
-    """What is known of one repository; bases from before `bases_from_ns` were found damaged."""
+    """What is known of one repository; `memory` is what checks of it have found."""
 
     repository: str
     host: str
     catalog: Catalog
     area: ReadableArea
-    bases_from_ns: int
+    memory: CheckMemory
 
     def judge(self, name: str) -> Verdict:
         """Judge the snapshot of this name. Raises ZfsError, also when there is none, and RemoteError."""
@@ -59,12 +60,18 @@ class Safety:
         what = f"point {point.key} of {local(point.created_ns)}"
         if skipped := len(point.stats.get("skipped", ())):
             yield f"{what} lacks {plural(skipped, 'file')} that could not be read"
-        if point.base_ns < self.bases_from_ns:
+        if point.base_ns < self.memory.distrusted_ns or self.memory.base_packs:
             yield f"the base of {what} was found damaged"
+        if any(pack.chain_id == point.chain_id for pack in self._damaged()):
+            yield f"packs of {what} were found damaged, and zdiffsync repair may need the snapshot"
         if lost := self._lost(point):
             yield f"{plural(lost, 'file')} of {what} cannot be restored any more"
         if self.area.size(str(point.manifest)) is None:
             yield f"the manifest of {what} is not on the remote; run zdiffsync check"
+
+    def _damaged(self) -> list[Pack]:
+        found = self.memory.damaged
+        return [pack for pack in self.catalog.packs() if pack.key in found] if found else []
 
     def _lost(self, point: Point) -> int:
         with self.catalog.holders() as holders:

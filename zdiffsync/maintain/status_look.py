@@ -14,7 +14,7 @@ from zdiffsync.backup.choice import increments_limit
 from zdiffsync.backup.snapshots import last_points
 from zdiffsync.backup.tripped import Trip, Tripped
 from zdiffsync.catalog.catalog import Catalog, Pack, Point
-from zdiffsync.errors import CatalogError, ExitCode, NoSuchDatasetError, ZdiffsyncError
+from zdiffsync.errors import CatalogError, NoSuchDatasetError, ZdiffsyncError, named
 from zdiffsync.external import zfs
 from zdiffsync.external.lock import lock_holder
 from zdiffsync.maintain.memory import CheckMemory
@@ -265,8 +265,7 @@ def _problems(
     if record.error is not None and not running:
         problems.append(f"the last run broke off: {record.error}")
     elif record.exit_code not in (None, *FINE) and not any(each.state == "failing" for each in datasets):
-        name = ExitCode(record.exit_code).name.lower()
-        problems.append(f"the last run ended with code {record.exit_code} ({name}); see what it printed")
+        problems.append(f"the last run ended with code {named(record.exit_code)}; see what it printed")
     if record.left_over:
         count = plural(len(record.left_over), "snapshot")
         problems.append(f"{count} of ours could not be destroyed: {', '.join(record.left_over)}")

@@ -240,7 +240,7 @@ def test_what_becomes_of_datasets_costs_a_base_only_where_the_last_snapshot_is_l
         )
     assert told["anew"].endswith("another than the one that had its name before")
     assert told["replaced"].endswith(f"shares snapshot {fates.label('replaced')} with {at['replaced']}")
-    assert received["reason"].endswith(f"shares snapshot {fates.label('moved')} with {fates.top}/moved")
+    assert received["reason"].endswith(f"shares snapshot {fates.label('moved')} with {at['moved']}")
     assert received["read_bytes"] == 0
 
     former = f"{at['moved']}@{fates.label('moved')}"

@@ -86,6 +86,7 @@ def plain_setup(
     binary = find_rclone()
     environment = {
         "PATH": os.pathsep.join((os.path.dirname(binary), os.environ.get("PATH", os.defpath))),
+        "NOTIFY_SOCKET": "",  # rclone would tell systemd, too, and each time be refused in the journal
         "RCLONE_ASK_PASSWORD": "false",
         "RCLONE_TRANSFERS": str(transfers),
         "RCLONE_CONFIG_ZDPLAIN_TYPE": "alias",

@@ -12,9 +12,10 @@ from zdiffsync.cli.journal import Level, worded
 from zdiffsync.cli.main import invoke
 from zdiffsync.cli.message import Message
 from zdiffsync.cli.notifying import Notifier, Told
-from zdiffsync.cli.progress import bars
 from zdiffsync.config.notify import NotifyConfig
 from zdiffsync.external.lock import exclusive
+from zdiffsync.maintain.run_stage import StageFile
+from zdiffsync.model.progress import silent
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:'imghdr':DeprecationWarning"
@@ -182,7 +183,7 @@ def test_systemd_hears_what_a_run_does(night, tmp_path, monkeypatch):
         ]
         assert heard[4] == "STATUS=ended with exit code 2"
 
-        progress = bars(wanted=False)
+        progress = StageFile(tmp_path, 1, lambda: None).over(silent)
         with progress("datasets", unit="datasets") as datasets:
             datasets.note("tank/data")
             with progress("reading", 1 << 20) as reading:
@@ -193,9 +194,9 @@ def test_systemd_hears_what_a_run_does(night, tmp_path, monkeypatch):
                         pass
         heard = [systemd.recv(1000).decode().removeprefix("STATUS=") for _ in range(3)]
         assert heard == [
-            "tank/data: reading 0% of 1.0 MiB",
-            "tank/data: reading 50% of 1.0 MiB, uploading",
-            "tank/data: reading 50% of 1.0 MiB, uploading 5 B, zfs diff",
+            "tank/data: reading 0 B of 1.0 MiB",
+            "tank/data: reading 512.0 KiB of 1.0 MiB, uploading",
+            "tank/data: reading 512.0 KiB of 1.0 MiB, uploading 5 B, zfs diff",
         ]
 
 

@@ -1,7 +1,4 @@
-"""Progress: on a terminal bars by tqdm with rate and ETA, in a service a line for systemd.
-
-Rule: nothing is drawn elsewhere.
-"""
+"""Progress on a terminal: bars by tqdm with rate and ETA. Rule: nothing is drawn elsewhere."""
 
 import sys
 from types import TracebackType
@@ -9,8 +6,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from zdiffsync.cli.status_line import DATASETS, StatusLine
-from zdiffsync.external.sd_notify import heard
+from zdiffsync.maintain.run_stage import DATASETS
 from zdiffsync.model.progress import Progress, ProgressFactory, silent
 
 
@@ -56,7 +52,5 @@ def _draw(label: str, total: int | None = None, *, unit: str = "B") -> Progress:
 
 
 def bars(*, wanted: bool) -> ProgressFactory:
-    """Return what opens bars: drawn ones when `wanted` and stderr is a terminal, else those of a service."""
-    if wanted and sys.stderr.isatty():
-        return _draw
-    return StatusLine() if heard() else silent
+    """Return what opens bars: drawn ones when `wanted` and stderr is a terminal, else silent ones."""
+    return _draw if wanted and sys.stderr.isatty() else silent

@@ -9,7 +9,7 @@ from zdiffsync.cli.tables import Cell, ago, hanging, moment, table
 from zdiffsync.errors import named
 from zdiffsync.maintain.fleet import HostDataset
 from zdiffsync.maintain.run_record import Attempt, RunRecord
-from zdiffsync.maintain.run_stage import Bar
+from zdiffsync.maintain.run_stage import stages
 from zdiffsync.maintain.status import Checked, DatasetStatus, NextBase, Status, age
 from zdiffsync.model.text import local, plural, size
 
@@ -156,8 +156,7 @@ def _details(each: DatasetStatus, now_ns: int) -> Iterator[tuple[str, str]]:
 def _whole(status: Status) -> Iterator[tuple[str, str]]:
     record, holder = status.record, status.holder
     if holder is not None:
-        bars = ", ".join(_bar(bar) for bar in status.bars if bar.unit != "datasets")
-        doing = "".join(f"; {part}" for part in (status.at_work, bars) if part)
+        doing = "".join(f"; {part}" for part in (status.at_work, stages(status.bars)) if part)
         since = datetime.strptime(holder.since, "%Y-%m-%d %H:%M:%S%z").astimezone()
         yield "now", f"{holder.what} since {since:%Y-%m-%d %H:%M:%S}, process {holder.pid}{doing}"
     if record.started and not status.is_running:
@@ -169,15 +168,6 @@ def _whole(status: Status) -> Iterator[tuple[str, str]]:
         parts = f"bases {size(found.bases)}, packs and manifests {size(found.others)}"
         yield "remote", f"{size(found.total)} ({parts}) on {local(found.at * 10**9)}"
     yield "checked", _checked(status.checked)
-
-
-def _bar(bar: Bar) -> str:
-    def amount(count: int) -> str:
-        return size(count) if bar.unit == "B" else f"{count:,} {bar.unit}"
-
-    if bar.total is not None:
-        return f"{bar.label} {amount(bar.done)} of {amount(bar.total)}"
-    return f"{bar.label} {amount(bar.done)}" if bar.done else bar.label
 
 
 def _last_run(record: RunRecord) -> str:

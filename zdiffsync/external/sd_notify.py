@@ -8,11 +8,6 @@ import socket
 from contextlib import suppress
 
 
-def heard() -> bool:
-    """Return whether systemd listens."""
-    return bool(os.environ.get("NOTIFY_SOCKET"))
-
-
 def tell_systemd(**values: str | int) -> None:
     """Send variables such as READY=1 or STATUS='uploading'; nothing where systemd does not listen."""
     address = os.environ.get("NOTIFY_SOCKET", "")

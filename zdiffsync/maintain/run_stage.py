@@ -1,9 +1,9 @@
-"""What a run is doing right now, for `status` in another process: its open progress bars, in a small file.
+"""What a run is doing right now: its open progress bars, in a small file for `status`, as a line for systemd.
 
-Wraps the progress of a session. Rule: costs a file every few seconds at most, and never fails a run.
+Wraps the progress of a session. Rule: costs a file a second at most, and never fails a run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -14,19 +14,40 @@ from typing import Self
 import msgspec
 
 from zdiffsync.external.files import replace_private
+from zdiffsync.external.sd_notify import tell_systemd
 from zdiffsync.model.progress import Progress, ProgressFactory
+from zdiffsync.model.text import size
 
 _FILE = "running.json"
-_EVERY = 2.0  # seconds
+_EVERY = 1.0  # seconds
+DATASETS = "datasets"  # the bar whose note is the dataset in work
 
 
 class Bar(msgspec.Struct):
-    """One piece of work: `done` of `total` units (None: not known); the unit B is bytes."""
+    """One piece of work: `done` of `total` units (None: not known); the unit B is bytes.
+
+    `note` is the dataset in work, of the bar that counts them.
+    """
 
     label: str
     unit: str
     total: int | None
     done: int = 0
+    note: str = ""
+
+    def text(self) -> str:
+        """Return what is done and how far it is."""
+        if self.total is not None:
+            return f"{self.label} {self._amount(self.done)} of {self._amount(self.total)}"
+        return f"{self.label} {self._amount(self.done)}" if self.done else self.label
+
+    def _amount(self, count: int) -> str:
+        return size(count) if self.unit == "B" else f"{count:,} {self.unit}"
+
+
+def stages(bars: Iterable[Bar]) -> str:
+    """Return all that is being done, but for the counting of datasets."""
+    return ", ".join(bar.text() for bar in bars if bar.label != DATASETS)
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -89,6 +110,9 @@ class StageFile:
         self._next = monotonic() + _EVERY
         with suppress(OSError):
             replace_private(self._path, msgspec.json.encode(Stage(self._pid, self._bars)))
+        dataset = next((bar.note for bar in self._bars if bar.note), "")
+        if line := ": ".join(part for part in (dataset, stages(self._bars)) if part):
+            tell_systemd(STATUS=line)
 
 
 class _Watched:
@@ -109,6 +133,8 @@ class _Watched:
     def note(self, text: str) -> None:
         """Show what is being worked on: names of files stay out of the file."""
         self._inner.note(text)
+        if self._bar.label == DATASETS:
+            self._bar.note = text
 
     def __enter__(self) -> Self:
         self._inner.__enter__()

@@ -48,6 +48,7 @@ PLACEHOLDERS = {  # what stands for the words in capitals of docs/cli.md and REC
     "A": "'tank/data@yesterday 18:00'", "B": "latest",
 }  # fmt: skip
 RECOVERY = "zdiffsync/recovery/RECOVERY.md"
+CONFIG = Path("/etc/zdiffsync/config.toml")
 OWN_PLACES = ("/etc/zdiffsync", "/var/lib/zdiffsync")
 
 
@@ -101,11 +102,30 @@ class Reader:
         self.type("zdiffsync run")
 
     def lose_the_machine(self) -> None:
-        """Leave only the configuration."""
-        shutil.rmtree("/var/lib/zdiffsync/cache", ignore_errors=True)
+        """Leave only the password."""
+        CONFIG.rename(f"{CONFIG}.away")
         for left in Path("/var/lib/zdiffsync").iterdir():
-            if left.is_file():
-                left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    def name_datasets(self) -> None:
+        """Have in the configuration what was in it before the machine was lost."""
+        Path(f"{CONFIG}.away").rename(CONFIG)
+
+    def put_away(self) -> None:
+        """Have a machine on which nothing is set up."""
+        for place in self._set_up():
+            place.rename(f"{place}.away")
+
+    def put_back(self) -> None:
+        for place in self._set_up():
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+            Path(f"{place}.away").rename(place)
+
+    def _set_up(self) -> list[Path]:
+        return [
+            *map(Path, ("/etc/zdiffsync/config.toml", "/etc/zdiffsync/password")),
+            self.home / "cloud/backup",
+        ]
 
     def fetch_password(self) -> None:
         shutil.copy("/etc/zdiffsync/password", self.home / "password")
@@ -123,14 +143,18 @@ class Reader:
         return text
 
 
+INIT = "docs/cli.md", "zdiffsync init --remote onedrive:backup --dataset tank/data"
+JOIN = "docs/restore-guide.md", "zdiffsync init --remote onedrive:backup --host tower"
 BEFORE = {  # what happens to the machine before a command of a page
-    ("docs/restore-guide.md", "zdiffsync points"): Reader.lose_the_machine,
-    (
-        "zdiffsync/recovery/RECOVERY.md",
-        "rclone copyto cloud:backup/recover.py recover.py",
-    ): Reader.fetch_password,
+    INIT: Reader.put_away,
+    JOIN: Reader.lose_the_machine,
+    (RECOVERY, "rclone copyto cloud:backup/recover.py recover.py"): Reader.fetch_password,
 }
-AFTER = {("README.md", "zdiffsync run"): Reader.pass_the_days}
+AFTER = {
+    ("README.md", "zdiffsync run"): Reader.pass_the_days,
+    INIT: Reader.put_back,
+    JOIN: Reader.name_datasets,
+}
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +186,7 @@ def test_a_reader_can_type_what_the_page_shows(reader: Reader, page: Path) -> No
     commands = [
         each for each in shown(page) if not any(re.match(each_not, each.text) for each_not in ELSEWHERE)
     ]
-    if page.name != "README.md" and not Path("/etc/zdiffsync/config.toml").exists():
+    if page.name != "README.md" and not CONFIG.exists():
         reader.type("zdiffsync init --remote onedrive:backup --dataset tank/data && zdiffsync run")
         reader.pass_the_days()
     for command in commands:

@@ -177,7 +177,7 @@ def typed(command: Shown) -> str:
     """Return what to type: a command as it is, or the shortest form of a pattern."""
     if not command.is_pattern:
         return command.text
-    text = re.sub(r"\s?\[[^\]]*\](\.\.\.|…)?|\.\.\.|…", "", command.text)
+    text = re.sub(r"\[[^\]]*\](\.\.\.|…)?|\.\.\.|…", "", command.text)
     return re.sub(r"\b([A-Z]+)\b", lambda word: PLACEHOLDERS.get(word[1], word[1]), text)
 
 

@@ -238,7 +238,7 @@ def test_other_hosts_are_told_of_from_the_remote_alone(tower):
     }  # fmt: skip
     assert found["tank/good"]["host"] == "tower"
     assert tower("status", "--all-hosts", "pool/other", expect=0)["hosts"] == [found["pool/other"] | {
-        "age": pytest.approx(found["pool/other"]["age"], abs=60)}]  # fmt: skip
+        "age_seconds": pytest.approx(found["pool/other"]["age_seconds"], abs=60)}]  # fmt: skip
     shown = tower.text("status", "--all-hosts", expect=3)
     assert shown.index("shed\n  pool/other") < shown.index("tower\n  tank/ahead")
 

@@ -19,10 +19,11 @@ import click
 from msgspec.structs import replace
 
 from zdiffsync.backup.report import RunReport
+from zdiffsync.backup.snapshots import last_points
 from zdiffsync.cli.context import App
 from zdiffsync.cli.failures import told
 from zdiffsync.cli.journal import Level, Line, worded
-from zdiffsync.cli.message import concerns, ending_message, last_points
+from zdiffsync.cli.message import concerns, ending_message, neglected
 from zdiffsync.cli.monitored import Watch
 from zdiffsync.cli.notifying import Notifier, Told
 from zdiffsync.config.config import Config
@@ -194,7 +195,12 @@ class Night:
                 mine = [point for point in catalog.points() if point.host == self._config.host]
         except ZdiffsyncError:  # the run has said what is wrong with it
             return []
-        return [(Level.WARNING, line) for line in last_points(mine)]
+        wanted = [
+            point
+            for point in last_points(mine).values()
+            if any(item.includes(point.dataset) for item in self._config.dataset)
+        ]
+        return [(Level.WARNING, line) for line in neglected(wanted)]
 
     def _complain(self, text: str) -> None:
         self._to_stderr(worded([(Level.WARNING, f"zdiffsync: {text}")], sys.stderr))

@@ -5,14 +5,12 @@ Rule: host, dataset, what happened, what to do, and how old the last points are;
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from time import time_ns
-
-import humanize
 
 from zdiffsync.backup.report import RunReport
 from zdiffsync.catalog.catalog import Point
 from zdiffsync.cli.journal import Level, Line
+from zdiffsync.cli.tables import back
 from zdiffsync.cli.text import local
 from zdiffsync.errors import INTERRUPTED, ExitCode
 from zdiffsync.external.messages import Mood
@@ -72,21 +70,13 @@ def concerns(report: RunReport | None) -> tuple[str, ...]:
     )
 
 
-def last_points(points: Iterable[Point]) -> list[str]:
-    """Return a line for the newest point of each dataset, of the most neglected ones, oldest first."""
-    newest: dict[str, Point] = {}
-    for point in points:
-        if point.dataset not in newest or point.created_ns > newest[point.dataset].created_ns:
-            newest[point.dataset] = point
-    oldest = sorted(newest.values(), key=lambda point: point.created_ns)
+def neglected(last: Iterable[Point]) -> list[str]:
+    """Return a line for each of the oldest of some datasets' last points."""
+    now_ns, oldest = time_ns(), sorted(last, key=lambda point: point.created_ns)
     return [
-        f"last point of {point.dataset}: {local(point.created_ns)} ({_age(point.created_ns)})"
+        f"last point of {point.dataset}: {local(point.created_ns)} ({back(now_ns - point.created_ns)})"
         for point in oldest[:_MOST_POINTS]
     ]
-
-
-def _age(time: int) -> str:
-    return f"{humanize.naturaldelta(timedelta(microseconds=max(0, time_ns() - time) // 1000))} ago"
 
 
 def _body(lines: Iterable[str]) -> str:

@@ -31,11 +31,7 @@ def safe_to_destroy(app: App, snapshots: tuple[str, ...]) -> int:
 
 
 def _covers(config: Config, snapshot: str) -> bool:
-    dataset = snapshot.partition("@")[0]
-    return any(
-        dataset == item.name or (item.recursive and dataset.startswith(item.name + "/"))
-        for item in config.dataset
-    )
+    return any(item.includes(snapshot.partition("@")[0]) for item in config.dataset)
 
 
 def _judge(app: App, snapshots: list[str]) -> int:

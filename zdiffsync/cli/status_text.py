@@ -5,7 +5,7 @@ from datetime import datetime
 
 import click
 
-from zdiffsync.cli.tables import Cell, ago, hanging, moment, table
+from zdiffsync.cli.tables import Cell, ago, back, hanging, moment, table
 from zdiffsync.errors import named
 from zdiffsync.maintain.fleet import HostDataset
 from zdiffsync.maintain.run_record import Attempt, RunRecord
@@ -135,7 +135,7 @@ def _lately(attempts: Sequence[Attempt]) -> str:
 
 def _details(each: DatasetStatus, now_ns: int) -> Iterator[tuple[str, str]]:
     if (last := each.last) is not None:
-        yield "last point", f"{last.key}, {last.kind}, {local(last.created_ns)}, {ago(age(last, now_ns))} ago"
+        yield "last point", f"{last.key}, {last.kind}, {local(last.created_ns)}, {back(age(last, now_ns))}"
         held = {True: "is there", False: "is gone", None: "could not be looked for"}[each.snapshot_there]
         yield "snapshot", f"{last.snapshot} {held}"
         yield "chain", f"base of {local(last.base_ns)}, {plural(last.sequence, 'increment')} on it"

@@ -11,6 +11,7 @@ from zdiffsync.model.text import local
 Cell = tuple[str, str | None]  # text and colour
 
 _GAP = "  "
+_AHEAD = "ahead"
 _YEAR_NS = 300 * 86400 * 10**9  # from then on a date needs its year
 _UNITS = (
     (2 * 86400, 86400, "d"),
@@ -24,10 +25,16 @@ def ago(span: timedelta | int) -> str:
     """Return a span of time (an int: ns) as "6 h"; "ahead" for one below zero."""
     seconds = span.total_seconds() if isinstance(span, timedelta) else span / 10**9
     if seconds <= -1:
-        return "ahead"
+        return _AHEAD
     return next(
         f"{int(seconds / unit)} {name}" for least, unit, name in _UNITS if seconds >= least or not least
     )
+
+
+def back(span: timedelta | int) -> str:
+    """Return how long ago something was: "6 h ago", "ahead"."""
+    text = ago(span)
+    return text if text == _AHEAD else f"{text} ago"
 
 
 def moment(time_ns: int, now_ns: int) -> str:

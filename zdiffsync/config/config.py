@@ -57,6 +57,10 @@ class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.snapshots in ("", []) or any("@" in glob or not glob for glob in self.globs):
             raise ValueError("snapshots: write what stands behind the @, like 'zrepl_*'")
 
+    def includes(self, dataset: str) -> bool:
+        """Whether `dataset` is this one, or is taken along as one of its children."""
+        return dataset == self.name or (self.recursive and dataset.startswith(f"{self.name}/"))
+
     @property
     def globs(self) -> tuple[str, ...]:
         """`snapshots` as globs; none when a run takes snapshots of its own."""
@@ -170,11 +174,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def keep_rules(self, dataset: str) -> KeepRules:
         """Return what `forget` keeps of a dataset: its own table's rules, else those for all, else none."""
-        tables = [
-            item
-            for item in self.dataset
-            if item.name == dataset or (item.recursive and dataset.startswith(item.name + "/"))
-        ]
+        tables = [item for item in self.dataset if item.includes(dataset)]
         nearest = max(tables, key=lambda item: len(item.name), default=None)
         keep = self.keep if nearest is None or nearest.keep is None else nearest.keep
         return KeepRules() if keep is None else keep.rules()

@@ -208,11 +208,6 @@ def clear_property(name: str, key: str) -> None:
     _run(["inherit", key, name])
 
 
-def version() -> str:
-    """Return the OpenZFS version, such as '2.3.2-2'."""
-    return _run(["version"]).stdout.decode().split("\n", 1)[0].removeprefix("zfs-")
-
-
 def mountpoint(dataset: str) -> bytes:
     """Return where the kernel has `dataset` mounted now. Raises ZfsError when it is not."""
     table = Path("/proc/self/mounts").read_bytes()

@@ -186,9 +186,11 @@ class House:
     def rename(self) -> None:
         self.work("home")
         sh("zfs", "rename", f"{self.parent}/home", f"{self.parent}/people")
+        self.newest["/people"] = self.newest.pop("/home")
 
     def rename_back(self) -> None:
         sh("zfs", "rename", f"{self.parent}/people", f"{self.parent}/home")
+        self.newest["/home"] = self.newest.pop("/people")
         self.work()
 
     def go_back_too_far(self) -> None:

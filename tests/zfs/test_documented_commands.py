@@ -53,7 +53,7 @@ OWN_PLACES = ("/etc/zdiffsync", "/var/lib/zdiffsync")
 
 
 class Reader:
-    """Somebody at the machine of the pages, with a shell. It is Monday at five, and then Thursday at noon."""
+    """Somebody at the machine of the pages, with a shell. It is Monday at nine, and then Thursday at noon."""
 
     def __init__(self, home: Path) -> None:
         self.home, self.data = home, Path("/mnt/tank/data")
@@ -87,7 +87,7 @@ class Reader:
 
     def make_data(self, pool: str) -> None:
         """Have on Monday what the pages speak of."""
-        sh("date", "-s", "2026-11-23 17:00:00")
+        sh("date", "-s", "2026-11-23 09:00:00")
         sh("zfs", "create", "-o", "acltype=posixacl", "-o", "xattr=sa", f"{pool}/data")
         for name in ("letters/2026.txt", "photos/1.jpg", "invoice-7.pdf", "iso/debian.iso"):
             path = self.data / name

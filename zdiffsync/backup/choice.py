@@ -111,7 +111,8 @@ def _reason_for_base(
     if _is_distrusted(session, last):
         return "the base was found damaged"
     settings = session.settings
-    oldest = next(p for p in session.catalog.points() if p.chain == last.chain and p.first == 0)
+    made = session.catalog.points_of(last.dataset_guid, last.host)
+    oldest = next(point for point in made if point.chain == last.chain and point.first == 0)
     age = timedelta(microseconds=(now_ns - last.base_ns) / 1000)
     if age >= settings.base_every:
         return f"the base is {age.days} days old"

@@ -74,11 +74,11 @@ class Snapshots:
 
         What `zfs promote` has moved from this dataset to its clone is let go there.
         """
-        points = {point.guid: point for point in self._session.catalog.points()}
+        there = list((zfs.lineage if dataset.origin else zfs.snapshots)(dataset.name))
+        made = self._session.catalog.points_at(snapshot.guid for snapshot in there)
+        points = {point.guid: point for point in made}
         present = [
-            snapshot
-            for snapshot in (zfs.lineage if dataset.origin else zfs.snapshots)(dataset.name)
-            if snapshot.dataset == dataset.name or snapshot.guid in points
+            snapshot for snapshot in there if snapshot.dataset == dataset.name or snapshot.guid in points
         ]
         needed = self._needed(dataset, present)
         spare = [snapshot.name for snapshot in present if snapshot.holds and snapshot.guid not in needed]
@@ -104,9 +104,13 @@ class Snapshots:
         After `zfs promote` the last point's snapshot of one dataset is among those of another. It is needed
         for as long as its dataset is there.
         """
+        catalog, host = self._session.catalog, self._session.host
         guids = {snapshot.guid for snapshot in present}
-        points = [point for point in self._session.catalog.points() if point.host == self._session.host]
-        last = {point.guid: owner for owner, point in last_points(points).items() if point.guid in guids}
+        last: dict[int, int] = {}
+        for owner in {point.dataset_guid for point in catalog.points_at(guids) if point.host == host}:
+            point = last_points(catalog.points_of(owner, host))[owner]
+            if point.guid in guids:
+                last[point.guid] = owner
         there = {dataset.guid}
         if set(last.values()) - there:
             pool = dataset.name.partition("/")[0]

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, and_, func, or_, select
-from sqlalchemy.orm import Session as SqlSession
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from zdiffsync.catalog.apply import apply_manifest, empty_chain, remove_chain
 from zdiffsync.catalog.database import Database, open_engine
@@ -33,7 +32,7 @@ from zdiffsync.catalog.sqlite import SqliteFile
 from zdiffsync.catalog.timeline import ChainRows
 from zdiffsync.catalog.upkeep import Upkeep
 from zdiffsync.catalog.values import row_entry
-from zdiffsync.catalog.view import PointView
+from zdiffsync.catalog.view import PointView, parts
 from zdiffsync.format.manifest import Header, Record, Summary
 from zdiffsync.model.entry import Entry
 from zdiffsync.store.names import ManifestName
@@ -147,19 +146,32 @@ class Catalog:
 
     def points(self, dataset: str | None = None) -> list[Point]:
         """Return all points, oldest first."""
-        statement = (
-            select(PointRow, ChainRow)
-            .join(ChainRow, ChainRow.id == PointRow.chain)
-            .order_by(PointRow.created_ns, PointRow.id)
-        )
-        if dataset is not None:
-            statement = statement.where(ChainRow.dataset == dataset)
-        with SqlSession(self._engine) as session:
-            return [_point(point, chain) for point, chain in session.execute(statement)]
+        return self._points() if dataset is None else self._points(ChainRow.dataset == dataset)
 
     def points_of(self, dataset_guid: int, host: str) -> list[Point]:
         """Return the points that `host` made of one dataset, whatever its name was then, oldest first."""
-        return [point for point in self.points() if (point.dataset_guid, point.host) == (dataset_guid, host)]
+        return self._points(ChainRow.dataset_guid == str(dataset_guid), PointRow.host == host)
+
+    def points_at(self, guids: Iterable[int]) -> list[Point]:
+        """Return the points of these ZFS snapshots."""
+        return [point for part in parts(map(str, guids)) for point in self._points(PointRow.guid.in_(part))]
+
+    def _points(self, *conditions: ColumnElement[bool]) -> list[Point]:
+        point, chain = PointRow, ChainRow
+        # Columns and not rows of the mapper, which cost three times as much: a run asks for each dataset.
+        statement = (
+            select(
+                point.id, point.key, chain.key.label("chain"), chain.id.label("chain_id"), point.first,
+                point.sequence, point.revision, chain.dataset, chain.dataset_guid, point.host, point.snapshot,
+                point.guid, point.createtxg, point.created_ns, chain.restic, chain.base_ns, chain.excludes,
+                point.tags, point.keep, point.stats,
+            )
+            .join(chain, chain.id == point.chain)
+            .where(*conditions)
+            .order_by(point.created_ns, point.id)
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            return [_point(row) for row in connection.execute(statement)]
 
     def stamp(self) -> tuple[int, int]:
         """Return what is another value when points have been added or removed."""
@@ -271,11 +283,11 @@ def renewed(place: Path | Database, journal: Path | None = None) -> Iterator[Cat
         yield catalog
 
 
-def _point(row: PointRow, chain: ChainRow) -> Point:
+def _point(row: Any) -> Point:
     return Point(
-        id=row.id, key=row.key, chain=chain.key, chain_id=chain.id, first=row.first, sequence=row.sequence,
-        revision=row.revision,
-        dataset=chain.dataset, dataset_guid=int(chain.dataset_guid), host=row.host, snapshot=row.snapshot,
-        guid=int(row.guid), createtxg=row.createtxg, created_ns=row.created_ns, restic=chain.restic,
-        base_ns=chain.base_ns, excludes=chain.excludes, tags=tuple(row.tags), keep=row.keep, stats=row.stats,
+        id=row.id, key=row.key, chain=row.chain, chain_id=row.chain_id, first=row.first,
+        sequence=row.sequence, revision=row.revision, dataset=row.dataset, dataset_guid=int(row.dataset_guid),
+        host=row.host, snapshot=row.snapshot, guid=int(row.guid), createtxg=row.createtxg,
+        created_ns=row.created_ns, restic=row.restic, base_ns=row.base_ns, excludes=row.excludes,
+        tags=tuple(row.tags), keep=row.keep, stats=row.stats,
     )  # fmt: skip

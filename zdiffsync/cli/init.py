@@ -98,7 +98,7 @@ def _dialogue(app: App, given: Plan, *, nightly: bool) -> int:
 def _tell(app: App, ready: Ready) -> None:
     app.emit(
         {
-            "repository": ready.repository, "remote": ready.config.remote,
+            "repository": ready.repository, "remote": shown(ready.config.remote),
             "joined": ready.points is not None, "written": ready.written,
         }
     )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from zdiffsync.config.keep import KeepConfig
+from zdiffsync.external.rclone_env import shown
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _OWN_KEYS = frozenset({"name", "url", "datasets"})
@@ -50,7 +51,7 @@ def unique(remotes: Sequence[RemoteConfig]) -> Sequence[RemoteConfig]:
     for key in ("name", "url"):
         given = [getattr(remote, key) for remote in remotes]
         if twice := [value for value in given if given.count(value) > 1]:
-            raise ValueError(f"two [[remote]] tables have the {key} {twice[0]!r}")
+            raise ValueError(f"two [[remote]] tables have the {key} {shown(twice[0])!r}")
     return remotes
 
 

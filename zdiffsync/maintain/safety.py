@@ -43,7 +43,7 @@ class Safety:
     def judge(self, name: str) -> Verdict:
         """Judge the snapshot of this name. Raises ZfsError, also when there is none, and RemoteError."""
         snapshot = zfs.snapshot(name)
-        points = [point for point in self.catalog.points() if point.guid == snapshot.guid]
+        points = self.catalog.points_at([snapshot.guid])
         if not points:
             return Verdict(name, safe=False, reason="no point has its state")
         why = ""

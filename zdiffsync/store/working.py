@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from zdiffsync.errors import RemoteError
+from zdiffsync.external.files import replace_private
 from zdiffsync.store.area import Area
 
 _FOLDER = "working"
@@ -34,7 +35,7 @@ class WorkMark:
         since = None if name is None else _time(name)
         if name is None or since is None or since + _COUNTS < now or self._area.size(name) is None:
             name = f"{_FOLDER}/{now.strftime(_TIME)}-{secrets.token_hex(4)}"
-            self._memory.write_text(name, encoding="ascii")
+            replace_private(self._memory, name.encode())
             self._area.put(name, b"a run is under way\n")
 
     def end(self) -> None:

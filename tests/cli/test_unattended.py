@@ -95,6 +95,14 @@ def test_a_failing_first_hook_stops_the_run_and_nothing_it_said_is_lost(night, t
     assert noted(tmp_path, "after_run")["ZDIFFSYNC_EXIT_CODE"] == "4"
 
 
+def test_a_report_that_cannot_be_written_keeps_no_hook_from_running(night, tmp_path):
+    (tmp_path / "state/report.json").mkdir(parents=True)  # as on a full disk
+    code, said = night(hooks(tmp_path))
+    assert (code, "report.json" in said.err) == (2, True)
+    for name in "after_run", "on_failure":
+        assert noted(tmp_path, name)["ZDIFFSYNC_EXIT_CODE"] == "2"
+
+
 def test_a_hook_that_hangs_is_ended(night, tmp_path):
     code, said = night(hooks(tmp_path, before_snapshot="sleep 60", timeout="1s"))
     assert (code, "did not end within 1 s and was stopped" in said.err) == (4, True)

@@ -140,9 +140,12 @@ class Night:
             return None
         tell_systemd(STATUS=f"hook {name}")
         if name != "before_snapshot":
-            self._write_report()
+            self._step(self._write_report)
         patience = self._config.hooks.patience().total_seconds()
-        ran = HookRun(name, *run_hook(command, self._environment(name), patience))
+        try:
+            ran = HookRun(name, *run_hook(command, self._environment(name), patience))
+        except (ToolError, OSError) as error:
+            ran = HookRun(name, "", f"could not be run: {told(error)[0]}")
         self._hooks.append(ran)
         if ran.output and (ran.failure or not self._app.quiet):
             said = [(Level.INFO, f"{name}: {line}") for line in ran.output.splitlines()]

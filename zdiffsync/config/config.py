@@ -20,7 +20,7 @@ from zdiffsync.config.keep import KeepConfig
 from zdiffsync.config.notify import NotifyConfig
 from zdiffsync.config.remotes import RemoteConfig, alone, check_datasets, goes_to, unique
 from zdiffsync.config.tripwire import TripwireConfig
-from zdiffsync.config.units import parse_duration, parse_size
+from zdiffsync.config.units import duration_key, parse_size
 from zdiffsync.errors import ConfigError
 from zdiffsync.external.rclone_presets import Preset, PresetName, preset_for, rclone_options
 from zdiffsync.format.manifest_values import MAX_DEPTH, MAX_WHOLE
@@ -153,24 +153,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def prune_settings(self) -> PruneSettings:
         """Return when prune deletes and writes anew."""
-        try:
-            return PruneSettings(parse_duration(self.prune_grace), self.prune_max_unused)
-        except ValueError as error:
-            raise ValueError(f"prune_grace: {error}") from error
+        return PruneSettings(duration_key(self, "prune_grace"), self.prune_max_unused)
 
     def base_age(self) -> timedelta:
         """Return `base_every`."""
-        try:
-            return parse_duration(self.base_every)
-        except ValueError as error:
-            raise ValueError(f"base_every: {error}") from error
+        return duration_key(self, "base_every")
 
     def stale_age(self) -> timedelta:
         """Return `stale_after`."""
-        try:
-            return parse_duration(self.stale_after)
-        except ValueError as error:
-            raise ValueError(f"stale_after: {error}") from error
+        return duration_key(self, "stale_after")
 
     def keep_rules(self, dataset: str) -> KeepRules:
         """Return what `forget` keeps of a dataset: its own table's rules, else those for all, else none."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from zdiffsync.config.units import parse_duration
+from zdiffsync.config.units import duration_key
 
 
 class HooksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,7 +25,4 @@ class HooksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def patience(self) -> timedelta:
         """Return how long a hook may take."""
-        try:
-            return parse_duration(self.timeout)
-        except ValueError as error:
-            raise ValueError(f"timeout: {error}") from error
+        return duration_key(self, "timeout")

@@ -33,6 +33,14 @@ def parse_duration(text: str | int) -> timedelta:
         raise ValueError(f"{text!r} is too long a duration; write it like '30d' or '12h'") from error
 
 
+def duration_key(table: object, key: str) -> timedelta:
+    """Return what a key of a configuration table says. ValueError names the key."""
+    try:
+        return parse_duration(getattr(table, key))
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
 def _seconds(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if match is None:

@@ -5,11 +5,11 @@ Rule: only a mount that answers nothing any more is taken away.
 
 import errno
 import os
-import re
 import shutil
 from pathlib import Path
 
 from zdiffsync.errors import ToolError, ToolMissingError
+from zdiffsync.external.mounts import mounted
 from zdiffsync.external.process import run_tool
 
 _DEVICE = Path("/dev/fuse")
@@ -48,11 +48,5 @@ def _is_dead(directory: Path) -> bool:
 
 def dead_mounts() -> list[str]:
     """Return the directories where mounts of ours are whose process has died."""
-    table = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape")
-    rows = (line.split(" ") for line in table.splitlines())
-    ours = [_unescaped(row[1]) for row in rows if row[2] == "fuse.zdiffsync"]
+    ours = [os.fsdecode(directory) for _, directory in mounted(b"fuse.zdiffsync")]
     return [directory for directory in ours if _is_dead(Path(directory))]
-
-
-def _unescaped(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

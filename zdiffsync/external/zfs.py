@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from zdiffsync.errors import NoSuchDatasetError, ToolError, ZfsError, ZfsPermissionError
+from zdiffsync.external.mounts import mounted
 from zdiffsync.external.process import Completed, run_tool
 
 OWNER_PROPERTY = "org.zdiffsync:repository"
@@ -210,16 +210,10 @@ def clear_property(name: str, key: str) -> None:
 
 def mountpoint(dataset: str) -> bytes:
     """Return where the kernel has `dataset` mounted now. Raises ZfsError when it is not."""
-    table = Path("/proc/self/mounts").read_bytes()
-    for line in table.splitlines():
-        source, target, kind, *_ = line.split(b" ")
-        if kind == b"zfs" and _unescape(source) == os.fsencode(dataset):
-            return _unescape(target)
+    for source, target in mounted(b"zfs"):
+        if source == os.fsencode(dataset):
+            return target
     raise ZfsError(f"{dataset} is not mounted; run zfs mount {dataset}")
-
-
-def _unescape(field: bytes) -> bytes:
-    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)
 
 
 def snapshot_directory(dataset: str, label: str) -> bytes:

@@ -39,7 +39,7 @@ def test_each_has_its_turn_and_its_state(call, tmp_path):
     assert f"was there already at {tmp_path}/b" in out
     assert out.count("Next:") == 2
     found = json.loads(call("--json", "check")[1])
-    assert [(each["remote"], each["points"], each["exit_code"]) for each in found["remotes"]] == [
+    assert [(each["repo"], each["points"], each["exit_code"]) for each in found["remotes"]] == [
         ("home", 0, 0), ("cloud", 0, 0),
     ]  # fmt: skip
     ids = {name: (tmp_path / "state" / name / "repository").read_text() for name in ("home", "cloud")}
@@ -59,7 +59,7 @@ def test_one_that_fails_keeps_none_from_its_turn(call, tmp_path):
     assert out.startswith("remote cloud\n0 packs")
     found = json.loads(call("--json", "prune")[1])
     assert found["exit_code"] == 2
-    assert [(each["remote"], each.get("exit_code")) for each in found["remotes"]] == [
+    assert [(each["repo"], each.get("exit_code")) for each in found["remotes"]] == [
         ("home", 2), ("cloud", None),
     ]  # fmt: skip
     assert call("--repo", "cloud", "prune")[0] == 0

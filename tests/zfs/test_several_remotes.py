@@ -49,7 +49,7 @@ def test_a_remote_that_was_away_catches_up_and_the_others_go_on(dataset: str, tm
     away = (tmp_path / "home").rename(tmp_path / "away")
     (root / "file").write_text("second")
     found = machine.run(expect=5)
-    assert [(each["remote"], "error" in each) for each in found["remotes"]] == [
+    assert [(each["repo"], "error" in each) for each in found["remotes"]] == [
         ("home", True),
         ("cloud", False),
     ]

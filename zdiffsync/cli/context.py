@@ -82,7 +82,7 @@ class App:
                 one.emit({"error": text, "exit_code": code})
                 one.complain(f"zdiffsync: {text}")
             codes.append(code)
-            values += [{"remote": name, **value} for value in one.collected or ()]
+            values += [{"repo": name, **value} for value in one.collected or ()]
         failed = (code for code in codes if code not in {ExitCode.DONE, ExitCode.INCOMPLETE})
         code = next(failed, max(codes, default=0))
         self.emit({"remotes": values, "exit_code": code})

@@ -45,7 +45,7 @@ def check(wanted: Sequence[DatasetConfig]) -> Iterator[Finding]:
             else:
                 yield _uncovered(dataset, reason, alone=not item.recursive)
         for dataset in covered:
-            yield _tried(dataset)
+            yield _tried(dataset, takes=not item.globs)
 
 
 def _uncovered(dataset: zfs.Dataset, reason: str, *, alone: bool) -> Finding:
@@ -54,10 +54,12 @@ def _uncovered(dataset: zfs.Dataset, reason: str, *, alone: bool) -> Finding:
     return make("dataset", f"{what}: not covered", command or None)
 
 
-def _tried(dataset: zfs.Dataset) -> Finding:
+def _tried(dataset: zfs.Dataset, *, takes: bool) -> Finding:
+    """Try a dataset; `takes`: runs take snapshots of their own, for which permissions are needed."""
     name = dataset.name
     if os.geteuid() != 0 and not set(ALL) <= delegated(name):
-        return warning("dataset", f"{name} is there and mounted; not tried, since permissions are missing")
+        make, why = (warning, "permissions are missing") if takes else (ok, "this user takes no snapshots")
+        return make("dataset", f"{name} is there and mounted; not tried, since {why}")
     started = monotonic()
     problem = ""
     try:

@@ -20,6 +20,7 @@ _WITHOUT = {
     "diff": "whole trees are compared instead, which takes long",
     "send": "runs are uncertified, and changes that zfs diff does not see are missed",
 }
+_OF_OWN_SNAPSHOTS = frozenset(("snapshot", "destroy", "mount"))
 ALL = (*_NEEDED, *_TIDYING, *_WITHOUT)
 
 
@@ -35,17 +36,18 @@ def check(wanted: Sequence[DatasetConfig]) -> Iterator[Finding]:
         return
     for dataset in wanted:
         try:
-            yield _judge(dataset.name, delegated(dataset.name))
+            yield _judge(dataset, delegated(dataset.name))
         except ToolMissingError:
             return  # said by doctor.tools
 
 
-def _judge(dataset: str, given: frozenset[str]) -> Finding:
-    missing = [name for name in ALL if name not in given]
+def _judge(dataset: DatasetConfig, given: frozenset[str]) -> Finding:
+    without = _OF_OWN_SNAPSHOTS if dataset.globs else frozenset()
+    missing = [name for name in ALL if name not in given | without]
     if not missing:
-        return ok("permissions", f"{dataset}: all that zfs allow has to give")
-    fix = f"zfs allow $(id -un) {','.join(missing)} {shlex.quote(dataset)}   # as root"
-    what = f"{dataset}: this user lacks {', '.join(missing)}"
+        return ok("permissions", f"{dataset.name}: all that zfs allow has to give")
+    fix = f"zfs allow $(id -un) {','.join(missing)} {shlex.quote(dataset.name)}   # as root"
+    what = f"{dataset.name}: this user lacks {', '.join(missing)}"
     if any(name in _NEEDED for name in missing):
         return fail("permissions", f"{what}; no point can be made", fix)
     if any(name in _TIDYING for name in missing):

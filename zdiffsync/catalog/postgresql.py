@@ -123,7 +123,8 @@ class PostgresqlSchema:
         """See Database."""
         if not isinstance(error, psycopg.Error):
             return None
-        words, state = str(error).strip().splitlines()[0], error.sqlstate or ""
+        words = (str(error).strip() or type(error).__name__).splitlines()[0]
+        state = error.sqlstate or ""
         advice = _ADVICE.get(state) or _ADVICE.get(state[:2])
         connecting = not state and isinstance(error, psycopg.ProgrammingError)
         if advice is None and (connecting or isinstance(error, psycopg.OperationalError)):

@@ -45,7 +45,7 @@ def _judge(dataset: DatasetConfig, given: frozenset[str]) -> Finding:
     without = _OF_OWN_SNAPSHOTS if dataset.globs else frozenset()
     missing = [name for name in ALL if name not in given | without]
     if not missing:
-        return ok("permissions", f"{dataset.name}: all that zfs allow has to give")
+        return ok("permissions", f"{dataset.name}: all that a run needs")
     fix = f"zfs allow $(id -un) {','.join(missing)} {shlex.quote(dataset.name)}   # as root"
     what = f"{dataset.name}: this user lacks {', '.join(missing)}"
     if any(name in _NEEDED for name in missing):

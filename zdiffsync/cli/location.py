@@ -50,9 +50,10 @@ def anywhere(
     Where another host has a dataset of the same name as this one, its points go by their ids only. If nothing
     is found the UsageError says which other remote has it; of those only the catalogs are asked.
     """
-    ours = {point.dataset for point in points if point.host == app.config.host}
+    host = app.config.host  # read once: it is a file
+    ours = {point.dataset for point in points if point.host == host}
     try:
-        return find([point for point in points if point.host == app.config.host or point.dataset not in ours])
+        return find([point for point in points if point.host == host or point.dataset not in ours])
     except UsageError as error:
         if _ID.fullmatch(text.partition(":")[0]):
             with suppress(UsageError):

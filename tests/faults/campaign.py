@@ -60,16 +60,11 @@ def what_can_happen(kind: str) -> tuple[str, ...]:
 
 
 def sample(every: Sequence[Fault], seed: int) -> list[Fault]:
-    """Choose of each fault at each kind of step the first step and one other."""
+    """Choose of each fault at each kind of step one step."""
     groups: dict[tuple[str, str], list[Fault]] = {}
     for each in every:
         groups.setdefault((each.kind, each.what), []).append(each)
-    chosen = []
-    for (kind, what), group in groups.items():
-        chosen.append(group[0])
-        if len(group) > 1:
-            chosen.append(random.Random(f"{seed} {kind} {what}").choice(group[1:]))
-    return chosen
+    return [random.Random(f"{seed} {kind} {what}").choice(group) for (kind, what), group in groups.items()]
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from contextlib import closing
 import psycopg
 import pytest
 from builders import manifest
+from places import REPOSITORY, ServerPlace
 
-from conftest import REPOSITORY, ServerPlace
 from postgresql_server import PASSWORD, URL_PASSWORD
 from zdiffsync.catalog.catalog import Catalog, renewed
 from zdiffsync.catalog.database import shared_catalog

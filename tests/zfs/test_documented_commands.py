@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import sh
+from machine import IN_LAB, sh
 
-from conftest import LAB_DISK
 from documented import PAGES, ROOT, Shown, shown
 from zdiffsync.external.rclone_env import find_rclone
 
@@ -30,7 +29,7 @@ ELSEWHERE = {  # what is shown, and what plays it instead
     r"zdiffsync init$": "tests/cli/test_init_dialogue.py",
     r"zdiffsync notify": "tests/cli/test_unattended.py",
     r"zdiffsync web|ssh ": "tests/web",
-    r"zdiffsync --repo": "tests/zfs/test_several_remotes.py",
+    r"zdiffsync --repo": "tests/zfs/test_nights_on_remotes.py",
     r"create(user|db)": "tests/catalog",
     r"zdiffsync on tower": "a message",
     r"zfs (release|destroy|list -H)": "what is left after uninstalling: tests/zfs/test_other_tools.py",
@@ -159,7 +158,7 @@ AFTER = {
 
 @pytest.fixture(scope="module")
 def reader(pool: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    assert LAB_DISK.exists(), "these tests set the clock: run them in scripts/zfs-lab"
+    assert IN_LAB, "these tests set the clock: run them in scripts/zfs-lab"
     made = [place for place in map(Path, OWN_PLACES) if not place.exists()]
     for place in map(Path, OWN_PLACES):
         place.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from history_world import destroy
+from machine import IN_LAB
 from month import House, Night
-
-from conftest import LAB_DISK
 
 pytestmark = [
     pytest.mark.zfs,
@@ -72,7 +71,7 @@ CALENDAR = (
 
 @pytest.fixture
 def house(pool: str, tmp_path: Path) -> Iterator[House]:
-    assert LAB_DISK.exists(), "this test sets the clock: run it in scripts/zfs-lab"
+    assert IN_LAB, "this test sets the clock: run it in scripts/zfs-lab"
     made = House(pool, tmp_path)
     yield made
     made.close()

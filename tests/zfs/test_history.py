@@ -32,7 +32,7 @@ from oracle import differences, states
 
 pytestmark = pytest.mark.zfs
 
-EXAMPLES = int(os.environ.get("ZDIFFSYNC_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("ZDIFFSYNC_EXAMPLES", "1"))
 MOST_POINTS = 5
 MOST_BASES = 2
 CHANGES = st.tuples(st.integers(40, 80), st.integers(0, 2**32 - 1))

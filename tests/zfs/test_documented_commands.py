@@ -87,6 +87,7 @@ class Reader:
     def make_data(self, pool: str) -> None:
         """Have on Monday what the pages speak of."""
         sh("date", "-s", "2026-11-23 09:00:00")
+        Path("/mnt/shown").mkdir()
         sh("zfs", "create", "-o", "acltype=posixacl", "-o", "xattr=sa", f"{pool}/data")
         for name in ("letters/2026.txt", "photos/1.jpg", "invoice-7.pdf", "iso/debian.iso"):
             path = self.data / name

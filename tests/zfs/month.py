@@ -64,7 +64,7 @@ class House:
                 path.write_text(f"letter {number} of {name}: " + "dear friend, " * 40)
         self.metrics = home / "metrics.prom"
         self.machine.configure(
-            self.parent, recursive=True, host="tower", stale_after="26h", base_every="26d", prune_grace="20h",
+            self.parent, recursive=True, host="tower", stale_after="26h", base_every="620h", prune_grace="20h",
             metrics_file=str(self.metrics),
         )  # fmt: skip
         with self.machine.config.open("a", encoding="utf-8") as file:

@@ -62,7 +62,7 @@ CALENDAR = (
     Night(House.rename_back),
     Night(House.go_back_too_far, base={"/media": GONE}),
     Night(House.work),
-    Night(House.work, base=dict.fromkeys(("", "/mail"), "26 days old")),
+    Night(House.work, base=dict.fromkeys(("", "/mail"), "days old")),
     Night(House.other_tools),
     Night(House.work),
     Night(House.rest),

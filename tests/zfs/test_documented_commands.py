@@ -127,6 +127,9 @@ class Reader:
             self.home / "cloud/backup",
         ]
 
+    def unmount(self) -> None:
+        self.type("fusermount3 -u /mnt/shown")
+
     def fetch_password(self) -> None:
         shutil.copy("/etc/zdiffsync/password", self.home / "password")
 
@@ -153,6 +156,7 @@ BEFORE = {  # what happens to the machine before a command of a page
 AFTER = {
     ("README.md", "zdiffsync run"): Reader.pass_the_days,
     INIT: Reader.put_back,
+    ("docs/cli.md", "zdiffsync mount DIR"): Reader.unmount,
     JOIN: Reader.name_datasets,
 }
 
@@ -177,7 +181,8 @@ def typed(command: Shown) -> str:
     """Return what to type: a command as it is, or the shortest form of a pattern."""
     if not command.is_pattern:
         return command.text
-    text = re.sub(r"\[[^\]]*\](\.\.\.|…)?|\.\.\.|…", "", command.text)
+    text = command.text.replace("--to-dataset DATASET", "--to-dataset tank/again")
+    text = re.sub(r"\[[^\]]*\](\.\.\.|…)?|\.\.\.|…", "", text)
     return re.sub(r"\b([A-Z]+)\b", lambda word: PLACEHOLDERS.get(word[1], word[1]), text)
 
 

@@ -64,8 +64,8 @@ class House:
                 path.write_text(f"letter {number} of {name}: " + "dear friend, " * 40)
         self.metrics = home / "metrics.prom"
         self.machine.configure(
-            self.parent, recursive=True, host="tower", stale_after="26h", base_every="620h", prune_grace="20h",
-            metrics_file=str(self.metrics),
+            self.parent, recursive=True, host="tower", stale_after="26h", base_every="620h",
+            prune_grace="20h", metrics_file=str(self.metrics),
         )  # fmt: skip
         with self.machine.config.open("a", encoding="utf-8") as file:
             place = self.listener.place
@@ -125,7 +125,7 @@ class House:
         self.work("home")
         sh("zfs", "snapshot", "-r", f"{self.parent}@autosnap_{self.night}")
         self.work("home")
-        for snapshot in self._snapshots("home"):
+        for snapshot in (each for each in self._snapshots("home") if "@moment" not in each):
             kept = subprocess.run(["zfs", "destroy", snapshot], check=False, capture_output=True)
             assert (kept.returncode != 0) == ("@zdiffsync-" in snapshot), snapshot
 
@@ -301,6 +301,7 @@ class House:
         for number, point in enumerate(sorted(chosen)):
             target = self.root("home") / f"restored{number}"
             self.machine.restore(point, target)
-            found = differences(snapshot_directory(self.moments[point]), str(target))
-            assert not found, (self.moments[point], found[:10])
+            moment = self.moments[point].replace("/people@", "/home@")
+            found = differences(snapshot_directory(moment), str(target))
+            assert not found, (moment, found[:10])
             shutil.rmtree(target)

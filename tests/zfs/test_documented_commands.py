@@ -47,6 +47,7 @@ PLACEHOLDERS = {  # what stands for the words in capitals of docs/cli.md and REC
     "A": "'tank/data@yesterday 18:00'", "B": "latest",
 }  # fmt: skip
 RECOVERY = "zdiffsync/recovery/RECOVERY.md"
+FORMS = {"--to-dataset DATASET": "--to-dataset tank/again", "forget [OPTIONS]": "forget --keep-last 5"}
 CONFIG = Path("/etc/zdiffsync/config.toml")
 OWN_PLACES = ("/etc/zdiffsync", "/var/lib/zdiffsync")
 
@@ -181,7 +182,9 @@ def typed(command: Shown) -> str:
     """Return what to type: a command as it is, or the shortest form of a pattern."""
     if not command.is_pattern:
         return command.text
-    text = command.text.replace("--to-dataset DATASET", "--to-dataset tank/again")
+    text = command.text
+    for pattern, form in FORMS.items():
+        text = text.replace(pattern, form)
     text = re.sub(r"\[[^\]]*\](\.\.\.|…)?|\.\.\.|…", "", text)
     return re.sub(r"\b([A-Z]+)\b", lambda word: PLACEHOLDERS.get(word[1], word[1]), text)
 

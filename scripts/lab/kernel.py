@@ -15,6 +15,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parent.parent
 CACHE = Path(os.environ["ZDIFFSYNC_CACHE"])
 KERNEL = CACHE / "zfs-lab"  # linux, spl.ko and zfs.ko, brought there by scripts/setup
+WAKE_SECONDS = 5
 XSTATE = CACHE / "zfs-lab-xstate.so"  # compiled there from xstate.c
 
 
@@ -38,6 +41,20 @@ class Kernel:
     line: int  # descriptor of our end of the serial line
     folder: Path  # the temporary directory; the lab sees it under the same name
     console: BinaryIO
+    process: subprocess.Popen[bytes]
+
+    def keep_awake(self) -> None:
+        """Have timer interrupts come, whatever the kernel does; to be called once it is up.
+
+        Seldom the kernel loses the timer it waits for: it spins in its idle loop then, and all inside stops.
+        """
+
+        def wake() -> None:
+            while self.process.poll() is None:
+                self.process.send_signal(signal.SIGALRM)
+                time.sleep(WAKE_SECONDS)
+
+        threading.Thread(target=wake, daemon=True).start()
 
     def last_words(self) -> str:
         """Give what the kernel said on its console, without the register dump of a panic."""
@@ -98,7 +115,7 @@ def running(memory: int, disks: Sequence[int]) -> Iterator[Kernel]:
         stack.callback(_end, process)
         # Kernel and processes take turns; a turn that wakes an idle core takes several times as long.
         os.sched_setaffinity(process.pid, {_free_core(stack)})
-        yield Kernel(ours.fileno(), folder, console)
+        yield Kernel(ours.fileno(), folder, console, process)
 
 
 def _free_core(stack: contextlib.ExitStack) -> int:

@@ -140,6 +140,7 @@ def converse(kernel: Kernel, options: argparse.Namespace) -> int:
                 return int(payload)
             if kind is Kind.HELLO:
                 send(kernel.line, Kind.JOB, json.dumps(asdict(job(options, kernel))).encode())
+                kernel.keep_awake()
             elif kind is Kind.READY:
                 threading.Thread(target=feed, args=(kernel, ahead, gate), daemon=True).start()
             elif kind is Kind.STDIN_TAKEN:

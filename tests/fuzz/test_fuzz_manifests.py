@@ -1,6 +1,7 @@
 """Manifests, damaged below their checksum: refused, or a point that can be walked, read and shown."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,6 +104,16 @@ class NoBase:
     node = tree = directory
 
 
+class Uncommitted:
+    """Stands in for an engine, to see what is not committed."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def connect(self):
+        return nullcontext(self.connection)
+
+
 class Place:
     """A folder, and a catalog that has the base; what is applied to it is taken out again."""
 
@@ -113,7 +124,7 @@ class Place:
         catalog = self.catalog
         with catalog._engine.connect() as connection:
             apply_manifest(connection, read_manifest(path))
-            catalog._engine, engine = connection, catalog._engine  # to see what is not committed
+            engine, catalog._engine = catalog._engine, Uncommitted(connection)
             try:
                 for point in catalog.points():
                     _changes(point)

@@ -57,7 +57,7 @@ def test_manifests_lie_end_to_end_or_are_refused(names):
 ))  # fmt: skip
 def test_a_mark_is_ours_or_refused(mark):
     def check():
-        identifier, created = _identify("/remote", mark)
+        identifier, created = _identify("/remote", mark, None)
         assert len(bytes.fromhex(identifier)) == 16
         assert len(created) <= 64
 

@@ -81,13 +81,20 @@ def _write_data(fd: int, data: bytes, offset: int) -> int:
         end = min(at + _HOLE, len(data))
         if view[at:end] == _ZEROS[: end - at]:
             if start < at:
-                os.pwrite(fd, view[start:at], offset + start)
+                _put(fd, view[start:at], offset + start)
                 written = offset + at
             start = end
     if start < len(data):
-        os.pwrite(fd, view[start:], offset + start)
+        _put(fd, view[start:], offset + start)
         written = offset + len(data)
     return written
+
+
+def _put(fd: int, data: memoryview, offset: int) -> None:
+    """Write all of `data`: where a disk gets full, one call writes a part of it without an error."""
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
 
 
 def large(entry: Entry) -> bool:

@@ -83,7 +83,7 @@ def test_zeros_are_holes(make, tmp_path, size):
 
 
 def test_what_a_full_disk_takes_a_part_of_is_not_taken_for_all(make, tmp_path, monkeypatch):
-    """Seen in the faults: 4,096 of 5,000 bytes were written without an error, and the file passed for whole."""
+    """Seen in the faults: 4,096 of 5,000 bytes were written without an error, and passed for the whole."""
     pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:4096], offset))
     make(MemorySource(DATA[:5000]))

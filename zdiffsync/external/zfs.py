@@ -139,13 +139,13 @@ def find_snapshot(dataset: str, guid: int) -> Snapshot | None:
 
 def take_snapshots(names: Sequence[str], label: str, *, owner: str) -> None:
     """Take `name@label` of all these datasets of one pool at one instant, marked as ours."""
-    _run(["snapshot", "-o", f"{OWNER_PROPERTY}={owner}", *(f"{name}@{label}" for name in names)])
+    run_zfs(["snapshot", "-o", f"{OWNER_PROPERTY}={owner}", *(f"{name}@{label}" for name in names)])
 
 
 def hold(tag: str, snapshot: str) -> None:
     """Keep `snapshot` from being destroyed; holding twice is no error."""
     try:
-        _run(["hold", tag, snapshot])
+        run_zfs(["hold", tag, snapshot])
     except ZfsError as error:
         if "tag already exists" not in str(error):
             raise
@@ -154,7 +154,7 @@ def hold(tag: str, snapshot: str) -> None:
 def release(tag: str, snapshot: str) -> None:
     """Give up a hold; a hold or snapshot that is not there is no error."""
     try:
-        _run(["release", tag, snapshot])
+        run_zfs(["release", tag, snapshot])
     except NoSuchDatasetError:
         return
     except ZfsError as error:
@@ -181,13 +181,13 @@ def destroy(snapshot: Snapshot, *, owner: str) -> None:
         return
     if current.owner != owner:
         raise ZfsError(f"{current.name} was not made by this repository and will not be destroyed")
-    _run(["destroy", "-d", current.name])
+    run_zfs(["destroy", "-d", current.name])
 
 
 def create(name: str, properties: Mapping[str, str]) -> None:
     """Make and mount a file system. Raises ZfsError, also when there is one of that name."""
     options = [option for key, value in properties.items() for option in ("-o", f"{key}={value}")]
-    _run(["create", *options, name])
+    run_zfs(["create", *options, name])
 
 
 def read_property(name: str, key: str) -> str | None:
@@ -200,12 +200,12 @@ def read_property(name: str, key: str) -> str | None:
 
 def set_property(name: str, key: str, value: str) -> None:
     """Give a dataset or snapshot a property of our own. Raises ZfsError."""
-    _run(["set", f"{key}={value}", name])
+    run_zfs(["set", f"{key}={value}", name])
 
 
 def clear_property(name: str, key: str) -> None:
     """Take a property of our own away from a dataset or snapshot. Raises ZfsError."""
-    _run(["inherit", key, name])
+    run_zfs(["inherit", key, name])
 
 
 def mountpoint(dataset: str) -> bytes:
@@ -222,11 +222,12 @@ def snapshot_directory(dataset: str, label: str) -> bytes:
 
 
 def _table(arguments: Sequence[str]) -> list[list[str]]:
-    text = os.fsdecode(_run(arguments).stdout)
+    text = os.fsdecode(run_zfs(arguments).stdout)
     return [line.split("\t") for line in text.splitlines()]
 
 
-def _run(arguments: Sequence[str]) -> Completed:
+def run_zfs(arguments: Sequence[str]) -> Completed:
+    """Run `zfs` with these arguments. Raises ToolMissingError, ZfsError; see `failure`."""
     done = run_tool(["zfs", *arguments], timeout=_TIMEOUT)
     if done.returncode:
         raise failure(arguments, done.stderr, done.returncode)

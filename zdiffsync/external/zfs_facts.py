@@ -12,10 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zdiffsync.errors import ZfsError
-from zdiffsync.external.process import run_tool
-from zdiffsync.external.zfs import Dataset, failure, mountpoint
+from zdiffsync.external.zfs import Dataset, mountpoint, run_zfs
 
-_TIMEOUT = 300.0  # seconds
 _COLUMNS = "name,type,guid,mountpoint,mounted,keystatus,encryption,referenced,logicalreferenced"
 _SECTION = re.compile(r"-+ Permissions on (.+?) -+")
 _ABOVE = frozenset(("Descendent permissions:", "Local+Descendent permissions:"))
@@ -111,7 +109,4 @@ def _groups() -> list[str]:
 
 
 def _zfs(*arguments: str) -> list[str]:
-    done = run_tool(["zfs", *arguments], timeout=_TIMEOUT)
-    if done.returncode:
-        raise failure(arguments, done.stderr, done.returncode)
-    return os.fsdecode(done.stdout).splitlines()
+    return os.fsdecode(run_zfs(arguments).stdout).splitlines()

@@ -4,13 +4,14 @@ Behind `status --all-hosts`; the catalog has been brought up to the remote befor
 decide, so no host need be asked.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from zdiffsync.backup.snapshots import last_points
 from zdiffsync.catalog.catalog import Catalog, Point
-from zdiffsync.maintain.status import State, by_age
+from zdiffsync.maintain.status import State, by_age, packed_by_chain, packed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,7 @@ class HostDataset:
 
 def look_at_hosts(catalog: Catalog, now_ns: int, stale_after: timedelta) -> list[HostDataset]:
     """Return the datasets of all hosts, by host and name."""
-    packed: dict[int, int] = {}
-    for pack in catalog.packs():
-        packed[pack.chain_id] = packed.get(pack.chain_id, 0) + pack.size
+    packed = packed_by_chain(catalog.packs())
     groups: dict[tuple[str, int], list[Point]] = {}
     for point in catalog.points():
         groups.setdefault((point.host, point.dataset_guid), []).append(point)
@@ -39,9 +38,8 @@ def look_at_hosts(catalog: Catalog, now_ns: int, stale_after: timedelta) -> list
 
 
 def _dataset(
-    host: str, points: Sequence[Point], packed: dict[int, int], now_ns: int, stale_after: timedelta
+    host: str, points: Sequence[Point], packed: Counter[int], now_ns: int, stale_after: timedelta
 ) -> HostDataset:
     [last] = last_points(points).values()
     state, why = by_age(last, now_ns, stale_after)
-    size = sum(packed.get(chain, 0) for chain in {point.chain_id for point in points})
-    return HostDataset(host, last.dataset, state, why, last, len(points), size)
+    return HostDataset(host, last.dataset, state, why, last, len(points), packed_of(points, packed))

@@ -4,12 +4,13 @@ Made by maintain.status_look and maintain.fleet, shown by `status`, written down
 known to be well is not well: a point too old, of the future or missing is never `ok`, whatever is going on.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from zdiffsync.catalog.catalog import Point
+from zdiffsync.catalog.catalog import Pack, Point
 from zdiffsync.external.lock import Holder
 from zdiffsync.maintain.run_record import DatasetRecord, RunRecord
 from zdiffsync.maintain.run_stage import Bar
@@ -118,6 +119,19 @@ class Status:
     def is_well(self) -> bool:
         """Whether nobody need look."""
         return not self.problems and all(each.is_well for each in self.datasets)
+
+
+def packed_by_chain(packs: Iterable[Pack]) -> Counter[int]:
+    """Return the bytes of the packs of each chain, by the chain's id."""
+    sizes: Counter[int] = Counter()
+    for pack in packs:
+        sizes[pack.chain_id] += pack.size
+    return sizes
+
+
+def packed_of(points: Iterable[Point], packed: Counter[int]) -> int:
+    """Return the bytes of the packs of all chains of some points."""
+    return sum(packed[chain] for chain in {point.chain_id for point in points})
 
 
 def age(last: Point, now_ns: int) -> timedelta:

@@ -28,7 +28,17 @@ from zdiffsync.maintain.run_record import (
     load_record,
 )
 from zdiffsync.maintain.run_stage import load_stage
-from zdiffsync.maintain.status import Checked, DatasetStatus, Former, NextBase, State, Status, by_age
+from zdiffsync.maintain.status import (
+    Checked,
+    DatasetStatus,
+    Former,
+    NextBase,
+    State,
+    Status,
+    by_age,
+    packed_by_chain,
+    packed_of,
+)
 from zdiffsync.model.text import local, plural
 
 _Value = TypeVar("_Value")
@@ -127,9 +137,7 @@ class _Looking:
         self._look, self._catalog, self._now_ns = look, catalog, now_ns
         self._record, self._tripped, self._seen, self._running = record, tripped, seen, running
         self._points = [point for point in catalog.points() if point.host == look.host]
-        self._packed: dict[int, int] = {}
-        for pack in packs:
-            self._packed[pack.chain_id] = self._packed.get(pack.chain_id, 0) + pack.size
+        self._packed = packed_by_chain(packs)
 
     def datasets(self) -> list[DatasetStatus]:
         """Return all that is to be backed up."""
@@ -183,7 +191,7 @@ class _Looking:
             last=last,
             oldest_ns=points[0].created_ns if points else None,
             points=len(points),
-            packed=sum(self._packed.get(chain, 0) for chain in {point.chain_id for point in points}),
+            packed=packed_of(points, self._packed),
             next_base=None if last is None else self._next_base(last, points),
             snapshot_there=None if last is None else self._snapshot_there(name, last),
             interrupted=None if unfinished is None else unfinished.snapshot,
@@ -230,7 +238,7 @@ class _Looking:
         chain = [point for point in points if point.chain == last.chain]
         first = min(chain, key=lambda point: point.sequence)
         limit = increments_limit(first, look.share, look.pack_size)
-        packed = self._packed.get(last.chain_id, 0)
+        packed = self._packed[last.chain_id]
         by_size_ns = by_age_ns
         if packed > limit:
             by_size_ns = self._now_ns

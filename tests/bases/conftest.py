@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from setup_cache import setup_cache
 from zdiffsync.bases.bases import Bases
 from zdiffsync.external.restic import Restic
 from zdiffsync.store.object_cache import ObjectCache
@@ -22,9 +23,7 @@ LARGE = 6 << 20
 
 
 def restic_path(version):
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
+    cache = setup_cache()
     return str(Path(cache, "restic", version, "restic"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from setup_cache import path_with_tools
 from zdiffsync import __version__
 from zdiffsync.cli.main import group, invoke
 from zdiffsync.errors import ExitCode
@@ -32,10 +33,7 @@ def one_sentence(text):
 @pytest.fixture
 def restic(monkeypatch):
     """A restic new enough, where scripts/setup has put it or the system has it."""
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{cache}/bin")
+    monkeypatch.setenv("PATH", path_with_tools())
 
 
 @pytest.fixture

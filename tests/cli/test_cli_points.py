@@ -6,10 +6,10 @@ import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
+from setup_cache import path_with_tools
 from zdiffsync.cli.context import make_app
 from zdiffsync.cli.main import invoke
 from zdiffsync.format.manifest import (
@@ -40,11 +40,8 @@ BASE, INCREMENT, WRONG = "aa" * 8, "ab" * 8, "cc" * 8
 def place(tmp_path_factory):
     """A folder with a configuration and a filled repository."""
     home = tmp_path_factory.mktemp("home")
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{os.environ['PATH']}:{cache}/bin")
+        patch.setenv("PATH", path_with_tools())
         (home / "tree" / "dir").mkdir(parents=True)
         (home / "tree" / "keep").write_bytes(b"kept\n")
         (home / "tree" / "gone").write_bytes(b"gone\n")

@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 from test_cli import call, one_sentence
 
+from setup_cache import path_with_tools
 from zdiffsync.errors import ExitCode
 from zdiffsync.format.manifest import FORMAT as MANIFEST_FORMAT
 from zdiffsync.store.repository import FORMAT
@@ -48,12 +48,9 @@ def place(tmp_path):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A repository, made once."""
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
     home = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch, open(os.devnull, "w", encoding="ascii") as nowhere:
-        patch.setenv("PATH", f"{os.environ['PATH']}:{cache}/bin")
+        patch.setenv("PATH", path_with_tools())
         patch.setattr("sys.stdout", nowhere)
         from zdiffsync.cli.main import invoke  # noqa: PLC0415 - with the patched output
 

@@ -3,13 +3,13 @@
 import os
 import socket
 import tomllib
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from mounted_world import World
+from setup_cache import path_with_tools
 from terminal import Terminal
 from zdiffsync.cli.init_dialogue import ask_host
 from zdiffsync.cli.init_setup import Ready
@@ -20,10 +20,7 @@ from zdiffsync.config.config import load
 @pytest.fixture
 def tools(monkeypatch):
     """A restic new enough, where scripts/setup has put it or the system has it."""
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{cache}/bin")
+    monkeypatch.setenv("PATH", path_with_tools())
 
 
 @pytest.fixture

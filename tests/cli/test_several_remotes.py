@@ -1,19 +1,17 @@
 """Commands on several remotes: each in its turn, whatever becomes of the others. None of it needs ZFS."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
+from setup_cache import path_with_tools
 from zdiffsync.cli.main import invoke
 
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capfd):
     """Run a command with two remotes, 'home' and 'cloud': (exit code, standard output, standard error)."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync")
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{os.environ.get('ZDIFFSYNC_CACHE') or cache}/bin")
+    monkeypatch.setenv("PATH", path_with_tools())
     config = tmp_path / "config.toml"
     config.write_text(
         f'password_file = "{tmp_path}/password"\nstate_dir = "{tmp_path}/state"\n'

@@ -11,12 +11,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from zlib import crc32
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from setup_cache import path_with_tools
 from zdiffsync.backup.tripped import Tripped
 from zdiffsync.cli.context import make_app
 from zdiffsync.cli.main import invoke
@@ -33,13 +33,10 @@ PACK = "7f" * 16
 def repository(tmp_path_factory):
     """A home with a filled repository and no state."""
     home = tmp_path_factory.mktemp("home")
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
     tools = home / "bin"
     tools.mkdir()
     for tool in "restic", "setpriv", "env":
-        found = shutil.which(tool, path=f"{os.environ['PATH']}:{cache}/bin")
+        found = shutil.which(tool, path=path_with_tools())
         (tools / tool).symlink_to(found)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(tools))

@@ -1,15 +1,14 @@
 """The restic versions the door is tried with. Rule: a missing one is a failure, never a skip."""
 
-import os
 from pathlib import Path
 
 import pytest
 
+from setup_cache import setup_cache
+
 
 def restic_path(version):
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
+    cache = setup_cache()
     path = Path(cache, "restic", version, "restic")
     if not path.exists():
         pytest.fail(f"restic {version} is not at {path}; run scripts/setup")

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 
 from mounted_world import World
 from oracle import differences
@@ -28,13 +27,6 @@ from zdiffsync.store.object_cache import ObjectCache
 from zdiffsync.store.repository import open_repository
 
 MIB = 1 << 20
-
-
-def tool_path():
-    cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-    )
-    return f"{os.environ['PATH']}:{cache}/bin"
 
 
 def build(home):

@@ -5,8 +5,9 @@ import os
 import shutil
 
 import pytest
-from checked_world import Checked, build, tool_path
+from checked_world import Checked, build
 
+from setup_cache import path_with_tools
 from zdiffsync.backup.excludes import Excludes
 from zdiffsync.cli.main import invoke
 from zdiffsync.errors import ExitCode, RemoteError, UsageError
@@ -19,13 +20,13 @@ from zdiffsync.store.repository import open_repository
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", tool_path())
+        patch.setenv("PATH", path_with_tools())
         yield build(tmp_path_factory.mktemp("checked") / "world")
 
 
 @pytest.fixture
 def checked(built, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", tool_path())
+    monkeypatch.setenv("PATH", path_with_tools())
     checked = Checked(built.copy(tmp_path / "copy"))
     shutil.copytree(built.state, checked.world.state)
     return checked

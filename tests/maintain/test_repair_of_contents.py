@@ -4,8 +4,9 @@ import os
 import shutil
 
 import pytest
-from checked_world import Checked, build, tool_path
+from checked_world import Checked, build
 
+from setup_cache import path_with_tools
 from zdiffsync.cli.main import invoke
 from zdiffsync.errors import ExitCode
 from zdiffsync.maintain.subset import Subset
@@ -14,13 +15,13 @@ from zdiffsync.maintain.subset import Subset
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", tool_path())
+        patch.setenv("PATH", path_with_tools())
         yield build(tmp_path_factory.mktemp("repaired") / "world")
 
 
 @pytest.fixture
 def broken(built, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", tool_path())
+    monkeypatch.setenv("PATH", path_with_tools())
     checked = Checked(built.copy(tmp_path / "copy"))
     shutil.copytree(built.state, checked.world.state)
     return checked

@@ -4,12 +4,12 @@ import os
 import random
 import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from overlay_target import OverlayTarget
 
 from mounted_world import World
+from setup_cache import path_with_tools
 from zdiffsync.bases.bases import Bases
 from zdiffsync.catalog.catalog import Catalog
 from zdiffsync.model.progress import silent
@@ -29,10 +29,7 @@ MIB = 1 << 20
 def world(tmp_path_factory):
     """A base and three increments; what each point holds lies in `world.expected`."""
     with pytest.MonkeyPatch.context() as patch:
-        cache = os.environ.get("ZDIFFSYNC_CACHE") or Path(
-            os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "zdiffsync"
-        )
-        patch.setenv("PATH", f"{os.environ['PATH']}:{cache}/bin")
+        patch.setenv("PATH", path_with_tools())
         yield _world(tmp_path_factory.mktemp("restored"))
 
 

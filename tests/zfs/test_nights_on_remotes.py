@@ -1,13 +1,10 @@
 """A dataset backed up to several remotes: independent chains, and one that fails harms no other."""
 
 import json
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from history_world import destroy
 from machine import Machine, sh, snapshot_directory
 
 from oracle import differences
@@ -30,14 +27,6 @@ class TwoRemotes(Machine):
     def points_of(self, name: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.cli("--repo", name, "points")["points"]
         return found
-
-
-@pytest.fixture
-def dataset(pool: str) -> Iterator[str]:
-    name = f"{pool}/remotes-{secrets.token_hex(3)}"
-    sh("zfs", "create", name)
-    yield name
-    destroy(name)
 
 
 def test_a_remote_that_was_away_catches_up_and_the_others_go_on(dataset: str, tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """Remotes that rclone makes of other remotes: backed up to, checked and restored from as any other."""
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from history_world import destroy
 from machine import Machine, sh
 
 pytestmark = pytest.mark.zfs
@@ -16,14 +14,6 @@ SECTIONS = {
     "compress": "remote = {a}",
     "hasher": "remote = {a}\nhashes = sha1",
 }
-
-
-@pytest.fixture
-def dataset(pool: str) -> Iterator[str]:
-    name = f"{pool}/wrapped-{secrets.token_hex(3)}"
-    sh("zfs", "create", name)
-    yield name
-    destroy(name)
 
 
 @pytest.mark.parametrize("kind", SECTIONS)
